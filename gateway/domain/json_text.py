@@ -1,0 +1,333 @@
+"""JSON as text, so that a body can be changed in one place and stay byte for byte elsewhere.
+
+Parsing and printing a document would change number formats, escapes, key order and duplicate keys.
+So a body is validated once, read as a stream of tokens, and edited by byte positions:
+
+- ``load`` / ``parse_object``: validate and decode;
+- ``string_spans``, ``member_spans``, ``item_spans``: where things stand;
+- ``replace_spans``, ``drop_members``, ``set_members``: edits.
+
+The span functions expect a body that ``load`` or ``parse_object`` accepted. On anything else they
+still end in linear time and raise nothing but ``InvalidJson``, but what they yield means nothing.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, NoReturn
+
+import orjson
+
+from gateway.domain.json_tokens import (
+    COMMA,
+    KEY,
+    MAX_DEPTH,
+    OPEN,
+    OPEN_ARRAY,
+    OPEN_OBJECT,
+    STRING,
+    TEXT,
+    InvalidJson,
+    check_depth,
+    decode_string,
+    first_byte,
+    skip_space,
+    tokens,
+    too_deep,
+    trim,
+    whole_characters,
+)
+
+__all__ = [
+    "MAX_DEPTH",
+    "DuplicateKey",
+    "InvalidJson",
+    "MemberSpan",
+    "StringSpan",
+    "drop_members",
+    "encode",
+    "item_spans",
+    "load",
+    "member_spans",
+    "parse_object",
+    "replace_spans",
+    "set_members",
+    "string_spans",
+]
+
+_KINDS: Final[Mapping[type, str]] = {
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+class DuplicateKey(InvalidJson):
+    """A top-level key stands twice: two readers could believe two different things."""
+
+
+class StringSpan(NamedTuple):
+    """One string value. A tuple, not a dataclass, because documents have them by the hundred."""
+
+    path: tuple[str | int, ...]
+    start: int
+    """Byte position of the opening quote."""
+    end: int
+    """Byte position just after the closing quote."""
+    value: str
+
+
+class MemberSpan(NamedTuple):
+    """One member of an object: where its key begins, and where its value begins and ends."""
+
+    name: str
+    key_start: int
+    start: int
+    end: int
+
+
+def load(body: bytes) -> object:
+    """The decoded document.
+
+    Strict about UTF-8, ``NaN``/``Infinity`` and depth; numbers of any size are accepted (a huge one
+    may come out as a float). Half a surrogate pair becomes U+FFFD, so that every string of the
+    result can be encoded again. Raises ``InvalidJson``.
+    """
+    check_depth(body)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _load_slowly(body)
+
+
+def parse_object(body: bytes) -> dict[str, object]:
+    """The decoded document, which must be an object without a repeated top-level key.
+
+    Raises ``InvalidJson`` or ``DuplicateKey``.
+    """
+    document = load(body)
+    if not isinstance(document, dict):
+        kind = _KINDS.get(type(document), "something else")
+        raise InvalidJson(f"The body must be a JSON object, not {kind}")
+    members = member_spans(body)
+    if len(members) != len(document):
+        seen: set[str] = set()
+        for member in members:
+            if member.name in seen:
+                raise DuplicateKey(f"The key {_quote(member.name[:80])} stands twice in the body")
+            seen.add(member.name)
+    return document
+
+
+def encode(value: object) -> bytes:
+    """``value`` as compact JSON. Raises ``ValueError`` for what JSON cannot say."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def string_spans(
+    body: bytes,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    path: tuple[str | int, ...] = (),
+    like: re.Pattern[bytes] | None = None,
+) -> Iterator[StringSpan]:
+    """Every string value (keys are not values) between two positions, in order.
+
+    ``start`` and ``end`` must enclose one JSON value; ``path`` is where that value itself stands.
+    ``like`` is matched at the opening quote: a string that it does not match is passed over
+    without being decoded, which keeps bodies with megabytes of ``data:`` URIs cheap.
+    """
+    stop = len(body) if end is None else end
+    floor = len(path)
+    steps: list[str | int] = list(path)
+    for kind, at, after, _ in tokens(body, start, stop):
+        if kind == STRING:
+            if like is None or like.match(body, at, after):
+                yield StringSpan(tuple(steps), at, after, decode_string(body, at, after))
+        elif kind in OPEN:
+            if len(steps) - floor == MAX_DEPTH:
+                raise too_deep()
+            steps.append(0 if kind == OPEN_ARRAY else "")
+        elif len(steps) == floor:
+            raise InvalidJson("The body is not valid JSON: it ends before its last byte")
+        elif kind == COMMA:
+            step = steps[-1]
+            if isinstance(step, int):
+                steps[-1] = step + 1
+        elif kind == KEY:
+            steps[-1] = decode_string(body, at, after)
+        else:
+            steps.pop()
+
+
+def member_spans(body: bytes, start: int = 0, end: int | None = None) -> list[MemberSpan]:
+    """The members of the object between two positions, repeated ones included.
+
+    Raises ``InvalidJson`` if no object begins there.
+    """
+    stop = len(body) if end is None else end
+    if first_byte(body, start, stop) != OPEN_OBJECT:
+        raise InvalidJson("The body must be a JSON object")
+    members: list[MemberSpan] = []
+    depth = 0
+    name: str | None = None
+    key_start = value_start = 0
+    for kind, at, after, beyond in tokens(body, start, stop):
+        if kind == STRING:
+            continue
+        if kind == KEY:
+            if depth == 1:
+                name, key_start = decode_string(body, at, after), at
+                value_start = skip_space(body, beyond, stop)
+        elif kind in OPEN:
+            depth += 1
+        else:
+            if depth == 1 and name is not None:
+                value_end = trim(body, value_start, at)
+                members.append(MemberSpan(name, key_start, value_start, value_end))
+                name = None
+            if kind != COMMA:
+                depth -= 1
+                if depth == 0:
+                    return members
+    raise InvalidJson("The body is not valid JSON: an object does not end")
+
+
+def item_spans(body: bytes, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
+    """Where the items of the array between two positions begin and end.
+
+    Raises ``InvalidJson`` if no array begins there.
+    """
+    stop = len(body) if end is None else end
+    if first_byte(body, start, stop) != OPEN_ARRAY:
+        raise InvalidJson("The value must be a JSON array")
+    items: list[tuple[int, int]] = []
+    depth = 0
+    item_start = 0
+    for kind, at, _, beyond in tokens(body, start, stop):
+        if kind in TEXT:
+            continue
+        if kind in OPEN:
+            depth += 1
+            if depth == 1:
+                item_start = skip_space(body, beyond, stop)
+            continue
+        if depth == 1 and (kind == COMMA or item_start < at):
+            items.append((item_start, trim(body, item_start, at)))
+            item_start = skip_space(body, beyond, stop)
+        if kind != COMMA:
+            depth -= 1
+            if depth == 0:
+                return items
+    raise InvalidJson("The body is not valid JSON: an array does not end")
+
+
+def replace_spans(body: bytes, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """``body`` with each ``(start, end, new bytes)`` put in place. Spans must not overlap."""
+    pieces: list[bytes] = []
+    position = 0
+    for start, end, new in sorted(edits):
+        if start < position:
+            raise ValueError("edits overlap")
+        pieces.append(body[position:start])
+        pieces.append(new)
+        position = end
+    if not pieces:
+        return body
+    pieces.append(body[position:])
+    return b"".join(pieces)
+
+
+def drop_members(body: bytes, names: Collection[str]) -> bytes:
+    """The object without its top-level members of these names, the rest byte for byte.
+
+    Names are compared decoded: an escaped spelling of a name does not slip through.
+    """
+    members = member_spans(body)
+    kept = [index for index, member in enumerate(members) if member.name not in names]
+    if len(kept) == len(members):
+        return body
+    if not kept:
+        return replace_spans(body, [(members[0].key_start, members[-1].end, b"")])
+    last = kept[-1]
+    edits = [
+        (member.key_start, members[index + 1].key_start, b"")
+        for index, member in enumerate(members[:last])
+        if member.name in names
+    ]
+    edits.append((members[last].end, members[-1].end, b""))
+    return replace_spans(body, edits)
+
+
+def set_members(body: bytes, values: Mapping[str, object]) -> bytes:
+    """The object with these top-level members: replaced where they stand, else put at the end."""
+    if not values:
+        return body
+    members = member_spans(body)
+    encoded = {name: encode(value) for name, value in values.items()}
+    edits = [
+        (member.start, member.end, encoded[member.name])
+        for member in members
+        if member.name in encoded
+    ]
+    present = {member.name for member in members}
+    added = b",".join(
+        encode(name) + b":" + value for name, value in encoded.items() if name not in present
+    )
+    if added and members:
+        edits.append((members[-1].end, members[-1].end, b"," + added))
+    elif added:
+        inside = body.index(b"{") + 1
+        edits.append((inside, inside, added))
+    return replace_spans(body, edits)
+
+
+def _load_slowly(body: bytes) -> object:
+    """For what the fast parser refuses: to accept odd but legal JSON, else to say what is wrong."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: not UTF-8 at byte {error.start}") from error
+    try:
+        document: object = json.loads(text, parse_int=_integer, parse_constant=_refuse_constant)
+    except InvalidJson:
+        raise
+    except json.JSONDecodeError as error:
+        raise InvalidJson(
+            f"The body is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson("The body is not valid JSON") from error
+    return _mend(document)
+
+
+def _integer(digits: str) -> int | float:
+    # The interpreter refuses to convert thousands of digits (its quadratic cost is an attack).
+    return int(digits) if len(digits) <= 1000 else float(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidJson(f"The body is not valid JSON: {name} is not a JSON number")
+
+
+def _mend(value: object) -> object:
+    """Broken surrogate pairs replaced; the recursion is bounded by ``MAX_DEPTH``."""
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, list):
+        return [_mend(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_characters(key): _mend(item) for key, item in value.items()}
+    return value
+
+
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)

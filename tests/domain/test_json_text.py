@@ -1,0 +1,225 @@
+"""Bodies are read as text and edited in place."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.domain.json_text import (
+    MAX_DEPTH,
+    DuplicateKey,
+    InvalidJson,
+    drop_members,
+    item_spans,
+    load,
+    member_spans,
+    parse_object,
+    replace_spans,
+    set_members,
+    string_spans,
+)
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text('"\\/{}[],: \n\tu00e9abc')
+documents = st.recursive(
+    scalars | texts,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
+    max_leaves=20,
+)
+objects = st.dictionaries(texts, documents, max_size=6)
+layouts = st.sampled_from(
+    [
+        {"separators": (",", ":")},
+        {"indent": 2},
+        {"separators": (" ,\t", " : "), "ensure_ascii": False},
+    ]
+)
+
+
+def strings_of(value, path=()):
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strings_of(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from strings_of(item, (*path, key))
+
+
+@given(documents, layouts)
+def test_string_spans_are_what_a_json_parser_finds(document, layout):
+    body = json.dumps(document, **layout).encode()
+    spans = list(string_spans(body))
+    assert [(span.path, span.value) for span in spans] == list(strings_of(document))
+    for span in spans:
+        assert json.loads(body[span.start : span.end]) == span.value
+
+
+@given(objects, layouts)
+def test_member_spans_are_the_members(document, layout):
+    body = json.dumps(document, **layout).encode()
+    members = member_spans(body)
+    assert {m.name: json.loads(body[m.start : m.end]) for m in members} == document
+    for member in members:
+        assert body[member.key_start : member.key_start + 1] == b'"'
+        assert body[member.start : member.end].strip() == body[member.start : member.end]
+
+
+@given(st.lists(documents, max_size=5), layouts)
+def test_item_spans_are_the_items(document, layout):
+    body = json.dumps(document, **layout).encode()
+    assert [json.loads(body[start:end]) for start, end in item_spans(body)] == document
+
+
+@given(objects, layouts, st.data())
+def test_dropping_members_leaves_the_others_byte_for_byte(document, layout, data):
+    body = json.dumps(document, **layout).encode()
+    names = data.draw(st.sets(st.sampled_from(sorted(document)) | texts) if document else st.none())
+    names = names or set()
+    result = drop_members(body, names)
+    assert json.loads(result) == {k: v for k, v in document.items() if k not in names}
+    kept = {m.name: result[m.key_start : m.end] for m in member_spans(result)}
+    before = {m.name: body[m.key_start : m.end] for m in member_spans(body)}
+    assert kept == {name: text for name, text in before.items() if name not in names}
+    if not names & set(document):
+        assert result == body
+
+
+@given(objects, layouts, objects)
+def test_setting_members_leaves_the_others_byte_for_byte(document, layout, values):
+    body = json.dumps(document, **layout).encode()
+    result = set_members(body, values)
+    assert json.loads(result) == document | values
+    after = {m.name: result[m.key_start : m.end] for m in member_spans(result)}
+    for member in member_spans(body):
+        if member.name not in values:
+            assert after[member.name] == body[member.key_start : member.end]
+
+
+def test_setting_replaces_where_it_stands_and_adds_at_the_end():
+    body = b'{ "a" : 1.50 , "b":2 }\n'
+    assert set_members(body, {"b": [1], "c": None}) == b'{ "a" : 1.50 , "b":[1],"c":null }\n'
+    assert set_members(b"{ }", {"a": "é"}) == '{"a":"é" }'.encode()
+
+
+def test_repeated_members_are_all_dropped_and_all_replaced():
+    body = b'{"a":1,"b":2,"\\u0061":3}'
+    assert drop_members(body, {"a"}) == b'{"b":2}'
+    assert set_members(body, {"a": 0}) == b'{"a":0,"b":2,"\\u0061":0}'
+
+
+def test_edits_that_overlap_are_refused():
+    with pytest.raises(ValueError, match="overlap"):
+        replace_spans(b"abcdef", [(0, 3, b"x"), (2, 4, b"y")])
+
+
+@given(documents, layouts)
+def test_load_agrees_with_a_json_parser(document, layout):
+    body = json.dumps(document, **layout).encode()
+    loaded = load(body)
+    assert json.dumps(loaded) == json.dumps(document) or any(
+        isinstance(number, float) for number in numbers_of(loaded)
+    )
+    assert list(strings_of(loaded)) == list(strings_of(document))
+
+
+def numbers_of(value):
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from numbers_of(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from numbers_of(item)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[1]",
+        b"null",
+        b'"text"',
+        b"{",
+        b'{"a":1,}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":"\xff"}',
+        b'\xef\xbb\xbf{"a":1}',
+        b'{"a":"line\nbreak"}',
+        '{"a":1}'.encode("utf-16"),
+        b'{"a":1}{"b":2}',
+        b"{'a':1}",
+        b'{"a":01}',
+        b'{"a":"\\x41"}',
+    ],
+)
+def test_what_is_not_a_json_object_is_refused(body):
+    with pytest.raises(InvalidJson) as caught:
+        parse_object(body)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b'{"a":1,"a":1}', b'{"a":1,"b":{},"\\u0061":2}'])
+def test_a_repeated_top_level_key_is_refused(body):
+    with pytest.raises(DuplicateKey, match='"a"'):
+        parse_object(body)
+
+
+def test_a_key_repeated_further_down_is_not_ours_to_judge():
+    assert parse_object(b'{"input":{"a":1,"a":2}}') == {"input": {"a": 2}}
+
+
+def test_depth_is_bounded():
+    deepest = MAX_DEPTH - 1
+    assert parse_object(b'{"a":' + b"[" * deepest + b"]" * deepest + b"}")
+    for depth in (MAX_DEPTH, 5_000, 1_000_000):
+        with pytest.raises(InvalidJson, match="nested deeper"):
+            parse_object(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
+        with pytest.raises(InvalidJson):
+            list(string_spans(b'{"a":' * (depth + 1) + b'"x"' + b"}" * (depth + 1)))
+
+
+def test_brackets_inside_strings_are_not_depth():
+    assert parse_object(b'{"a":"' + b"[{" * 10_000 + b'"}')
+
+
+def test_many_shallow_containers_are_fine():
+    assert len(parse_object(b'{"a":[' + b",".join([b"[]"] * 1_000) + b"]}")["a"]) == 1_000
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"9" * 6_000, b"12345678901234567890123"])
+def test_huge_numbers_are_accepted(number):
+    assert isinstance(parse_object(b'{"seed":' + number + b"}")["seed"], int | float)
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character():
+    body = b'{"a":["\\ud800x","\\ud83d\\ude00"],"k\\udfff":1}'
+    assert parse_object(body) == {"a": ["\ufffdx", "\U0001f600"], "k\ufffd": 1}
+    assert [span.value for span in string_spans(body)] == ["\ufffdx", "\U0001f600"]
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60) | st.text('"\\{}[],:u0 1a').map(str.encode))
+def test_garbage_ends_in_invalid_json_or_nothing_worse(body):
+    for read in (load, parse_object, member_spans, item_spans, lambda b: list(string_spans(b))):
+        try:
+            read(body)
+        except InvalidJson:
+            pass
+
+
+def test_positions_can_be_asked_for_inside_a_document():
+    body = b'{"a":{"x":["1","2"]},"b":"3"}'
+    member = member_spans(body)[0]
+    spans = list(string_spans(body, member.start, member.end, path=("a",)))
+    assert [(span.path, span.value) for span in spans] == [
+        (("a", "x", 0), "1"),
+        (("a", "x", 1), "2"),
+    ]
