@@ -1,0 +1,77 @@
+"""The keys that users hold: how they look, and how they are recognised.
+
+A key is ``hk-`` and 43 letters and digits: 37 of randomness (216 bits) and six of a checksum, which
+tells a mistyped or cut-off key from an unknown one without asking anybody, and lets scanners for
+leaked secrets be sure. Only the digest of a key is ever stored.
+"""
+
+import hashlib
+import re
+import zlib
+
+KEY_SECRET_BYTES = 27
+"""How many random bytes a key is made of."""
+
+_PREFIX = "hk-"
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BODY_LENGTH = 37
+_CHECK_LENGTH = 6
+_KEY = re.compile(rf"hk-[0-9A-Za-z]{{{_BODY_LENGTH + _CHECK_LENGTH}}}", re.ASCII)
+_AUTHORIZATION = re.compile(r"[ \t]*(?:bearer|token)[ \t]+([!-~]{1,256})[ \t]*", re.IGNORECASE)
+# Our keys, the upstream's tokens and webhook secrets, whole or cut off.
+_SECRETS = re.compile(r"(hk-|r8_|whsec_)[0-9A-Za-z+/=_-]{4,}")
+
+
+def make_key(secret: bytes) -> str:
+    """Make a key of :data:`KEY_SECRET_BYTES` random bytes or more; raises ValueError for fewer."""
+    if len(secret) < KEY_SECRET_BYTES:
+        raise ValueError(f"a key needs {KEY_SECRET_BYTES} random bytes")
+    body = _base62(int.from_bytes(secret[:KEY_SECRET_BYTES]), _BODY_LENGTH)
+    return f"{_PREFIX}{body}{_checksum(body)}"
+
+
+def digest(key: str) -> str:
+    """Return what is stored of a key. A fast hash is enough for 216 bits of randomness."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def hint(key: str) -> str:
+    """Return the beginning of a key, by which its owner recognises it in a list."""
+    return f"{key[: len(_PREFIX) + 4]}…"
+
+
+def well_formed(text: str) -> bool:
+    """Return whether this can be a key at all: right alphabet, right length, right checksum."""
+    if not _KEY.fullmatch(text):
+        return False
+    body = text[len(_PREFIX) : -_CHECK_LENGTH]
+    return _checksum(body) == text[-_CHECK_LENGTH:]
+
+
+def key_from_authorization(header: str | None) -> str | None:
+    """Return the credential of an ``Authorization`` header, None if it carries none that we know.
+
+    Understands ``Bearer`` and ``Token`` (which old clients send) in any case. What comes back need
+    not be well formed.
+    """
+    if header is None:
+        return None
+    match = _AUTHORIZATION.fullmatch(header)
+    return match[1] if match else None
+
+
+def mask(text: str) -> str:
+    """Return text with every key, token and signing secret in it made unreadable."""
+    return _SECRETS.sub(r"\1***", text)
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(f"{_PREFIX}{body}".encode()), _CHECK_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
