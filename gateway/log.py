@@ -1,0 +1,238 @@
+"""Logging: configured once, in two formats, with every secret masked.
+
+Records of the gateway and of the libraries under it leave through one handler, whose formatters
+mask what must not be read in a log: in messages, in exceptions with their tracebacks and in extra
+fields alike. Whoever logs need not remember it.
+
+A record carries the request and the user it belongs to, taken from the context that
+:func:`bind_request` and :func:`bind_user` set. More facts are given as `extra={...}`: fields of
+their own in the json format, `name=value` at the end of the line in the console one.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+LogFormat = Literal["console", "json"]
+
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+_user: ContextVar[str] = ContextVar("user", default="")
+
+_MASK = "***"
+_SHORTEST_SECRET = 6  # anything shorter would blank out ordinary words
+
+# Cheap words of which one is in every text that holds a secret: most lines hold none, and looking
+# for substrings costs a tenth of running the expressions.
+_HINTS = (
+    "hk-", "r8_", "whsec_", "earer", "EARER", "uthorization", "UTHORIZATION", "/v1/", "=", "%3", "://",
+)  # fmt: skip
+
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\bhk-[A-Za-z0-9_-]{4,}"), "hk-" + _MASK),
+    (re.compile(r"\br8_[A-Za-z0-9_-]{4,}"), "r8_" + _MASK),
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]{4,}"), "whsec_" + _MASK),
+    (
+        re.compile(r"(?i)\b(authorization[\"']?\s*[:=,]\s*b?[\"']?)(?:(\w+)\s+)?[^\s\"',;]+"),
+        r"\1" + _MASK,
+    ),
+    (re.compile(r"(?i)\b(bearer)[\s:]+[^\s\"',;]+"), r"\1 " + _MASK),
+    # A stream's address is the right to read it. Upstream's own API has paths of the same shape in
+    # which the last part is no secret; they can be told by what stands before them.
+    (
+        re.compile(
+            r"(?<!/replicate)(?<!//api\.replicate\.com)/v1/(streams|files|predictions)/[^\s/?#\"'<>]+"
+        ),
+        r"/v1/\1/" + _MASK,
+    ),
+    # Signed queries: our own, S3's (also older ones), Google's, Azure's; plain or percent-encoded.
+    (
+        re.compile(
+            r"(?i)(x-(?:amz|goog)-(?:signature|credential|security-token)|signature|\bsig|token"
+            r"|secret|password|api_?key|awsaccesskeyid|googleaccessid|key-pair-id|policy)"
+            r"(=|%3d)[^\s&\"'<>#,;)\]}]+"
+        ),
+        r"\1\2" + _MASK,
+    ),
+    # The password of a database address.
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1" + _MASK + "@"),
+)
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message", "asctime", "request_id", "user", "color_message", "taskName",
+}  # fmt: skip
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(0x7F, 0xA0))} | {0x09: "\t"}
+_CONTROL_IN_TRACEBACK = {code: text for code, text in _CONTROL.items() if code != 0x0A}
+
+
+class Masker:
+    """Takes secrets out of text.
+
+    `secrets` are exact values to hide wherever they stand (the configured upstream token, webhook
+    secrets); what can be told from its shape is hidden without being named.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        named = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+        # The longest first: one may be a part of another.
+        self._secrets = tuple(sorted(named, key=len, reverse=True))
+
+    def mask(self, text: str) -> str:
+        """Return `text` with every secret replaced."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, _MASK)
+        if any(hint in text for hint in _HINTS):
+            for pattern, replacement in _RULES:
+                text = pattern.sub(replacement, text)
+        return text
+
+
+def bind_request(request_id: str) -> None:
+    """Let every record of the current context, and of tasks started in it, name this request."""
+    _request_id.set(request_id)
+    _user.set("")
+
+
+def bind_user(user: str) -> None:
+    """Let every record of the current context, and of tasks started in it, name this user."""
+    _user.set(user)
+
+
+def configure(
+    log_format: LogFormat,
+    *,
+    secrets: Iterable[str] = (),
+    level: int = logging.INFO,
+    stream: TextIO | None = None,
+) -> None:
+    """Send all logging of the process through one masking handler; can be called again.
+
+    Writes to `stream`, by default the standard error output. The server's own access log is turned
+    off, since the gateway writes one that knows routes and users.
+    """
+    target = stream or sys.stderr
+    masker = Masker(secrets)
+    formatter: logging.Formatter = (
+        JsonFormatter(masker)
+        if log_format == "json"
+        else ConsoleFormatter(masker, colour=target.isatty())
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(formatter)
+    handler.addFilter(_add_context)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    # A handler of their own would let their lines out unmasked.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(logging.NOTSET)
+    logging.getLogger("uvicorn.access").disabled = True
+    # Clients that narrate each request, with its address, at the level of ordinary news.
+    for name in ("httpx", "httpcore", "alembic", "asyncio", "aiohttp.access"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+class ConsoleFormatter(logging.Formatter):
+    """One readable line a record; the traceback below it."""
+
+    _COLOURS: Mapping[int, str] = {
+        logging.DEBUG: "\x1b[2m",
+        logging.WARNING: "\x1b[33m",
+        logging.ERROR: "\x1b[31m",
+        logging.CRITICAL: "\x1b[31;1m",
+    }
+
+    def __init__(self, masker: Masker, *, colour: bool) -> None:
+        super().__init__()
+        self._masker = masker
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text, masked; control characters cannot forge a second line."""
+        at = datetime.fromtimestamp(record.created).astimezone()
+        parts = [
+            f"{at:%H:%M:%S}.{int(record.msecs):03d}",
+            f"{record.levelname:<7}",
+            record.name.removeprefix("gateway."),
+            record.getMessage(),
+            *(f"{name}={value}" for name, value in _extra(record).items()),
+            *(
+                f"{name}={value}"
+                for name in ("user", "request_id")
+                if (value := getattr(record, name, ""))
+            ),
+        ]
+        line = self._masker.mask(" ".join(parts)).translate(_CONTROL)
+        if self._colour and (colour := self._COLOURS.get(record.levelno)):
+            line = f"{colour}{line}\x1b[0m"
+        for block in _tracebacks(self, record):
+            line += "\n" + self._masker.mask(block).translate(_CONTROL_IN_TRACEBACK)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for collectors."""
+
+    def __init__(self, masker: Masker) -> None:
+        super().__init__()
+        self._masker = masker
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one JSON object, each text in it masked."""
+        mask = self._masker.mask
+        at = datetime.fromtimestamp(record.created, UTC)
+        fields: dict[str, object] = {
+            "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": mask(record.getMessage()),
+        }
+        for name in ("request_id", "user"):
+            if value := getattr(record, name, ""):
+                fields[name] = mask(str(value))
+        for name, value in _extra(record).items():
+            plain = value is None or isinstance(value, bool | int | float)
+            fields.setdefault(name, value if plain else mask(str(value)))
+        if blocks := _tracebacks(self, record):
+            fields["exception"] = mask("\n".join(blocks))
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _add_context(record: logging.LogRecord) -> bool:
+    """Put the context's request and user on the record, unless its author named them."""
+    if not hasattr(record, "request_id"):
+        record.request_id = _request_id.get()
+    if not hasattr(record, "user"):
+        record.user = _user.get()
+    return True
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {
+        name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD_FIELDS and value is not None and value != ""
+    }
+
+
+def _tracebacks(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    blocks = []
+    if record.exc_info:
+        blocks.append(formatter.formatException(record.exc_info))
+    elif record.exc_text:
+        blocks.append(record.exc_text)
+    if record.stack_info:
+        blocks.append(record.stack_info)
+    return blocks
