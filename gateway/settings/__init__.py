@@ -1,0 +1,64 @@
+"""Every setting once: name, type, default, help; loading; all faults reported together.
+
+``load`` reads the file and the environment, ``describe`` is what the documentation is made from,
+``shown`` is what may be printed. Only ``cli`` and ``app`` import this package; everybody else gets
+values.
+"""
+
+from gateway.settings.describe import (
+    SectionDoc,
+    SettingDoc,
+    describe,
+    describe_sections,
+    shown,
+    shown_toml,
+)
+from gateway.settings.faults import Fault, SettingsError
+from gateway.settings.load import find_file, load
+from gateway.settings.model import (
+    Cache,
+    Compat,
+    Metrics,
+    Mirror,
+    Plan,
+    Price,
+    Quota,
+    Retention,
+    Server,
+    Settings,
+    Storage,
+    Team,
+    TeamQuota,
+    Tls,
+    Upstream,
+    Webhooks,
+)
+
+__all__ = [
+    "Cache",
+    "Compat",
+    "Fault",
+    "Metrics",
+    "Mirror",
+    "Plan",
+    "Price",
+    "Quota",
+    "Retention",
+    "SectionDoc",
+    "Server",
+    "SettingDoc",
+    "Settings",
+    "SettingsError",
+    "Storage",
+    "Team",
+    "TeamQuota",
+    "Tls",
+    "Upstream",
+    "Webhooks",
+    "describe",
+    "describe_sections",
+    "find_file",
+    "load",
+    "shown",
+    "shown_toml",
+]

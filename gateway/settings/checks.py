@@ -1,0 +1,80 @@
+"""Faults between keys: values that are right alone and wrong together."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from gateway.settings.faults import Fault, did_you_mean, key_path, mask_url
+from gateway.settings.model import Server, Team, Tls, Upstream, Webhooks
+
+# A section's table, or the tables of its names; what could not be read alone is missing.
+Sections = Mapping[str, BaseModel | Mapping[str, BaseModel]]
+
+
+def cross_faults(sections: Sections, plans: frozenset[str]) -> Iterator[Fault]:
+    """Find what does not fit together. ``plans`` are the names of all plans, faulty ones too."""
+    server, upstream = sections.get("server"), sections.get("upstream")
+    if isinstance(server, Server):
+        yield from _ports(server)
+        yield from _tls(server.tls)
+        if isinstance(upstream, Upstream):
+            yield from _loop(server, upstream)
+    teams, webhooks = sections.get("teams"), sections.get("webhooks")
+    for name, team in teams.items() if isinstance(teams, Mapping) else ():
+        if isinstance(team, Team):
+            yield from _team_plan(name, team, plans | {"default"})
+            if isinstance(webhooks, Webhooks):
+                yield from _team_webhook(name, team, webhooks)
+
+
+def _ports(server: Server) -> Iterator[Fault]:
+    if server.metrics_port and server.metrics_port == server.port:
+        yield Fault(
+            "server.metrics_port",
+            str(server.metrics_port),
+            "must differ from server.port, which serves clients",
+        )
+
+
+def _tls(tls: Tls) -> Iterator[Fault]:
+    if tls.mode != "files":
+        return
+    for key, path in (("cert_file", tls.cert_file), ("key_file", tls.key_file)):
+        if not path:
+            yield Fault(f"server.tls.{key}", '""', 'must name a PEM file with mode = "files"')
+            continue
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            yield Fault(f"server.tls.{key}", f'"{path}"', f"cannot be read: {reason}")
+
+
+def _loop(server: Server, upstream: Upstream) -> Iterator[Fault]:
+    own = {server.public_url, *server.public_aliases}
+    if upstream.base_url in own:
+        yield Fault(
+            "upstream.base_url",
+            f'"{upstream.base_url}"',
+            "must be Replicate's address: this one is the gateway's own",
+        )
+
+
+def _team_plan(name: str, team: Team, plans: frozenset[str]) -> Iterator[Fault]:
+    if team.plan and team.plan not in plans:
+        close = did_you_mean(team.plan, sorted(plans))
+        cure = f'; did you mean "{close}"?' if close else f"; add [{key_path('plans', team.plan)}]"
+        yield Fault(
+            key_path("teams", name, "plan"), f'"{team.plan}"', f"no such plan is defined{cure}"
+        )
+
+
+def _team_webhook(name: str, team: Team, webhooks: Webhooks) -> Iterator[Fault]:
+    if team.webhook.startswith("http:") and not webhooks.allow_private_addresses:
+        yield Fault(
+            key_path("teams", name, "webhook"),
+            f'"{mask_url(team.webhook)}"',
+            "must begin with https:// (or set webhooks.allow_private_addresses = true)",
+        )
