@@ -159,7 +159,14 @@ class Policy:
 
     def to_json(self) -> str:
         """Write it down; equal policies give equal text."""
-        return _dumps(asdict(self))
+        return _dumps(
+            {
+                "plans": {name: asdict(plan) for name, plan in self.plans.items()},
+                "teams": {name: asdict(team) for name, team in self.teams.items()},
+                "prices": [asdict(price) for price in self.prices],
+                "contact": self.contact,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Self:
