@@ -72,13 +72,13 @@ def mask_url(url: str) -> str:
 
 def shown_value(value: object, field: FieldInfo | None) -> str:
     """Return a value for a fault's line: short, on one line, and without a secret."""
-    if value is None or isinstance(value, Mapping | BaseModel):
+    # What stands where a table belongs, or where nobody knows the key, may be anything.
+    if field is None or value is None or isinstance(value, Mapping | BaseModel):
         return ""
-    if field is not None:
-        if any(isinstance(mark, Secret) for mark in field.metadata):
-            return MASK
-        if any(isinstance(mark, SecretUrl) for mark in field.metadata):
-            value = mask_url(value) if isinstance(value, str) else MASK
+    if any(isinstance(mark, Secret) for mark in field.metadata):
+        return MASK
+    if any(isinstance(mark, SecretUrl) for mark in field.metadata):
+        value = mask_url(value) if isinstance(value, str) else MASK
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -160,7 +160,6 @@ def from_validation(
             name = str(location[-1])
             table = table_of(model, location[:-1])
             known = list(table.model_fields) if table is not None else []
-            # What stands under a name that nobody knows may be anything, so it is not shown.
             faults.append(Fault(key, "", unknown("key", name, known, elsewhere), source))
             continue
         field = field_at(model, location)

@@ -271,7 +271,7 @@ def _each_once(quotas: tuple[Quota, ...]) -> tuple[Quota, ...]:
 
 
 class Plan(Section):
-    """What its users may use. The user's plan beats the team's plan beats `[plans.default]`."""
+    """What users may use. A user's own plan beats the team's plan beats `[plans.default]`."""
 
     models_allow: tuple[values.ModelGlob, ...] = ("*",)
     """Models that may be called, as patterns of `owner/name` in lower case."""
@@ -324,19 +324,19 @@ class Price(Section):
     """
 
     per_second: Annotated[values.Money, Example(Decimal("0.001"))] = None
-    """For each second that a prediction ran, however it ended."""
+    """US dollars for each second that a prediction ran, however it ended."""
 
     per_image: Annotated[values.Money, Example(Decimal("0.01"))] = None
-    """For each image of a prediction that succeeded."""
+    """US dollars for each image of a prediction that succeeded."""
 
     per_input_token: Annotated[values.Money, Example(Decimal("0.000001"))] = None
-    """For each token read by a prediction that succeeded."""
+    """US dollars for each token read by a prediction that succeeded."""
 
     per_output_token: Annotated[values.Money, Example(Decimal("0.000002"))] = None
-    """For each token written by a prediction that succeeded."""
+    """US dollars for each token written by a prediction that succeeded."""
 
     per_prediction: Annotated[values.Money, Example(Decimal("0.01"))] = None
-    """For each prediction that succeeded."""
+    """US dollars for each prediction that succeeded."""
 
     expected_seconds: Annotated[Decimal, Field(ge=0), Unit("seconds")] = Decimal(10)
     """What a prediction is expected to take until its real time is known."""
