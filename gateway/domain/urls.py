@@ -1,0 +1,383 @@
+"""Which URL means what: upstream's addresses and the gateway's own addresses for the same things.
+
+=====================================  ==============================================
+upstream                               client's side
+=====================================  ==============================================
+``https://api.replicate.com/v1/X``     ``{origin}/replicate/v1/X``
+``https://{host}/P`` (output file)     ``{origin}/replicate/delivery/{host[:port]}/P``
+``https://{host}/v1/{kind}/T``         ``{origin}/v1/{kind}/{T'}``
+=====================================  ==============================================
+
+The map is one to one on URLs of the configured origins and leaves every other string alone. A
+string is a URL of a known origin only when it *is* one, whole and plainly written: no surrounding
+text or whitespace, no user-info, no fragment, no upper-case host, no default port spelled out, no
+``.`` or ``..`` segments, no empty segments, no encoded slashes or dots. Characters that HTTP clients
+always percent-encode on their way (é, say) are encoded in the client's form and the mirror's key.
+
+What clients send back in ``input`` is read more generously (``from_client``, ``upstream_file``):
+there, a spelling that was not recognised would be a file that upstream cannot fetch, or one that
+escaped the check of who owns it.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from unicodedata import normalize
+from urllib.parse import quote, unquote
+
+from gateway.domain.origins import (
+    DEFAULT_PORTS,
+    OriginPattern,
+    UpstreamOrigins,
+    canonical_origin,
+    find_pattern,
+    parse_origin_pattern,
+    refuse_ambiguous,
+    split_authority,
+)
+from gateway.domain.stream_tokens import STREAM_KINDS, StreamTokens, stream_kind
+
+__all__ = [
+    "STREAM_KINDS",
+    "ApiUrl",
+    "DeliveryUrl",
+    "Foreign",
+    "FromClient",
+    "GatewayApi",
+    "GatewayApiFile",
+    "GatewayDelivery",
+    "GatewayUnusable",
+    "OriginPattern",
+    "StreamTokens",
+    "StreamUrl",
+    "UnsafePath",
+    "UpstreamOrigins",
+    "UrlMap",
+    "canonical_origin",
+    "origin_of",
+    "parse_origin_pattern",
+]
+
+MAX_URL: Final = 8192
+"""Characters. A longer address could not be asked for: servers and proxies refuse such a line."""
+
+API_PREFIX: Final = "/replicate/v1"
+DELIVERY_PREFIX: Final = "/replicate/delivery/"
+
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#\\@]+)(?P<path>/[^?#]*)(?P<query>\?[^#]+)?"
+)
+_UNRESERVED: Final = "-._~!$&'()*+,;=:@/"
+_PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+_QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
+# Encoded dots, slashes, backslashes and control characters: what some reader on the way would
+# decode and then take for something else.
+_TRAP: Final = re.compile(r"%(?:2e|2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
+_NEVER: Final = re.compile(
+    r"[\x00-\x20\x7f-\xa0\\#\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
+)
+_FILE_ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,200}")
+_LOOSE_URL: Final = re.compile(
+    r"(?P<scheme>https?):[/\\]*(?P<authority>[^/\\?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?",
+    re.IGNORECASE,
+)
+_EDGES: Final = "".join(map(chr, range(0x21))) + "\x7f\xa0\u2028\u2029\u3000\ufeff"
+_INNER: Final = str.maketrans("", "", "\t\r\n")
+
+
+class UnsafePath(ValueError):
+    """A path under ``/replicate/delivery/`` that no output file can have. Answer it with 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiUrl:
+    """An address of upstream's API; ``path_and_query`` begins with ``/v1/``."""
+
+    path_and_query: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryUrl:
+    """An output file. ``url`` is the name under which it is registered and mirrored."""
+
+    host: str
+    path_and_query: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamUrl:
+    """A stream of server-sent events. ``url`` is a secret: whoever has it can read."""
+
+    kind: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else's address, or no address at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayDelivery:
+    """A mirrored output file, by its upstream address."""
+
+    upstream_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayApiFile:
+    """An uploaded file of the API; ``upstream_url`` is what upstream has to be given."""
+
+    file_id: str
+    upstream_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayApi:
+    """Anything else of the API, by its upstream address."""
+
+    upstream_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayUnusable:
+    """An address of this gateway that stands for nothing that upstream could fetch."""
+
+    reason: str
+
+
+FromClient = GatewayDelivery | GatewayApiFile | GatewayApi | GatewayUnusable
+
+
+class UrlMap:
+    """The map between upstream's URLs and the client's, for one configuration.
+
+    Raises ``ValueError`` when the API's origin is not one, or when one delivery host could be meant
+    with http and with https.
+    """
+
+    def __init__(self, origins: UpstreamOrigins, streams: StreamTokens) -> None:
+        api = canonical_origin(origins.api)
+        if api is None:
+            raise ValueError(
+                f"{origins.api!r} is not an origin: write https://host[:port], no path"
+            )
+        refuse_ambiguous(origins.delivery)
+        self.api_origin = api
+        self._delivery = origins.delivery
+        self._streams = origins.streams
+        self._tokens = streams
+        # Some 'next' links were recorded with http:// although the API is asked by https.
+        twin = "http" + api.removeprefix("https")
+        self._api_origins = (api,) if twin == api else (api, twin)
+
+    # Upstream's addresses
+
+    def classify(self, url: str) -> ApiUrl | DeliveryUrl | StreamUrl | Foreign:
+        """What an upstream URL is. Where one origin serves several things, the API comes first."""
+        return self.api(url) or self.delivery(url) or self.stream(url) or Foreign()
+
+    def api(self, url: str) -> ApiUrl | None:
+        """``url`` as an address of the API under ``/v1/``."""
+        for origin in self._api_origins:
+            if url.startswith(origin) and url.startswith("/v1/", len(origin)):
+                path, mark, query = url[len(origin) :].partition("?")
+                if len(url) <= MAX_URL and _plain(path, query) and (query or not mark):
+                    return ApiUrl(url[len(origin) :])
+        return None
+
+    def delivery(self, url: str) -> DeliveryUrl | None:
+        """``url`` as an output file of a configured origin."""
+        match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
+        if match is None or _NEVER.search(url):
+            return None
+        authority = split_authority(match["authority"])
+        if authority is None or not find_pattern(self._delivery, *authority, match["scheme"]):
+            return None
+        path = quote(match["path"], safe=_UNRESERVED + "%")
+        query = quote(match["query"] or "", safe=_UNRESERVED + "?%")
+        if not _plain(path, query[1:]):
+            return None
+        host = match["authority"]
+        return DeliveryUrl(host, path + query, f"{match['scheme']}://{host}{path}{query}")
+
+    def stream(self, url: str) -> StreamUrl | None:
+        """``url`` as an event stream of a configured origin."""
+        match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
+        if match is None or not _plain(match["path"], (match["query"] or "")[1:]):
+            return None
+        authority = split_authority(match["authority"])
+        if authority is None or not find_pattern(self._streams, *authority, match["scheme"]):
+            return None
+        return StreamUrl(stream_kind(url), url)
+
+    # To the client's side
+
+    def api_to_client(self, url: str, origin: str) -> str:
+        """The client's form of an API address; anything else comes back as it is."""
+        found = self.api(url)
+        return url if found is None else f"{origin}/replicate{found.path_and_query}"
+
+    def delivery_to_client(self, url: str, origin: str) -> str:
+        """The client's form of an output file's address; anything else comes back as it is."""
+        found = self.delivery(url)
+        if found is None:
+            return url
+        return f"{origin}{DELIVERY_PREFIX}{found.host}{found.path_and_query}"
+
+    def stream_to_client(self, url: str, prediction_id: str, origin: str) -> str | None:
+        """The client's form of a stream's address; ``None`` if its origin is not configured."""
+        found = self.stream(url)
+        if found is None:
+            return None
+        return f"{origin}/v1/{found.kind}/{self._tokens.seal(prediction_id, url)}"
+
+    # And back
+
+    def delivery_from_path(self, raw_path: str, raw_query: str = "") -> str:
+        """The upstream URL of ``/replicate/delivery/{raw_path}?{raw_query}``.
+
+        Both as they came over the wire, percent-encoding untouched. Exactly the paths that
+        ``delivery_to_client`` makes are understood, every other one raises ``UnsafePath``. What
+        comes back is on a configured origin; whether such a file is known, the caller looks up.
+        """
+        host, slash, rest = raw_path.partition("/")
+        authority = split_authority(host)
+        pattern = None if authority is None else find_pattern(self._delivery, *authority)
+        if pattern is None or not slash:
+            raise UnsafePath("not a host of output files")
+        if len(raw_path) + len(raw_query) > MAX_URL:
+            raise UnsafePath("longer than any output file's address")
+        if not _plain("/" + rest, raw_query):
+            raise UnsafePath("not an output file's path")
+        query = f"?{raw_query}" if raw_query else ""
+        return f"{pattern.scheme}://{host}/{rest}{query}"
+
+    def from_client(self, url: str, own_origins: Collection[str]) -> FromClient | None:
+        """What a client-side URL of this gateway stands for; ``None`` if it is not one.
+
+        ``own_origins`` are the origins under which clients reach this gateway. The host's case, a
+        spelled-out default port, a dot after the host, user-info and a fragment make no difference.
+        """
+        found = _loose(url)
+        if found is None or found.origin not in _canonical(frozenset(own_origins)):
+            return None
+        path = quote(found.path, safe=_UNRESERVED + "%")
+        query = quote(found.query, safe=_UNRESERVED + "?%")
+        if path.startswith(DELIVERY_PREFIX):
+            try:
+                upstream = self.delivery_from_path(path.removeprefix(DELIVERY_PREFIX), query)
+            except UnsafePath:
+                return GatewayUnusable("it is not the address of an output file of this gateway")
+            return GatewayDelivery(upstream)
+        steps = _steps(found.path)
+        if steps[:1] != ["replicate"]:
+            return None
+        return self._api_target(_below_v1(steps[1:]), path, query)
+
+    def upstream_file(self, url: str) -> GatewayApiFile | GatewayUnusable | None:
+        """An uploaded file in upstream's form, however it is spelled; ``None`` if it is not one.
+
+        Who may use a file is decided by what this says, so it errs on the side of recognising:
+        other schemes, ports, encodings, dots and surrounding whitespace do not hide a file's id.
+        """
+        found = _loose(url)
+        if found is None or found.origin is None:
+            return None
+        if _host_of(found.origin) != _host_of(self.api_origin):
+            return None
+        steps = _steps(found.path)
+        if steps[:1] != ["v1"]:
+            return None
+        target = self._api_target(_below_v1(steps), found.path, found.query)
+        return None if isinstance(target, GatewayApi) else target
+
+    def _api_target(
+        self, steps: list[str], path: str, query: str
+    ) -> GatewayApiFile | GatewayApi | GatewayUnusable | None:
+        if len(steps) >= 2 and steps[0] == "files":
+            file_id = steps[1]
+            if not _FILE_ID.fullmatch(file_id) or len(steps) > 3:
+                return GatewayUnusable("it is not the address of an uploaded file")
+            upstream = f"{self.api_origin}/v1/files/{file_id}"
+            if steps[2:] == ["download"] and query and _QUERY.fullmatch(query):
+                upstream += f"/download?{query}"
+            elif steps[2:]:
+                return GatewayUnusable("it is not the address of an uploaded file")
+            return GatewayApiFile(file_id, upstream)
+        if not steps or not _plain(path, query):
+            return None
+        raw = path.split("/")[1:]
+        tail = "/".join(_below_v1(raw[1:] if raw[0] == "replicate" else raw))
+        return GatewayApi(f"{self.api_origin}/v1/{tail}" + (f"?{query}" if query else ""))
+
+
+def origin_of(url: str) -> str:
+    """Scheme and host of a URL, for logs: the rest of an address may be a secret."""
+    found = _loose(url)
+    return "no URL" if found is None or found.origin is None else found.origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Loose:
+    origin: str | None
+    path: str
+    query: str
+
+
+def _loose(url: str) -> _Loose | None:
+    """A URL as the most forgiving reader would take it."""
+    match = _LOOSE_URL.match(url.strip(_EDGES).translate(_INNER))
+    if match is None:
+        return None
+    authority = normalize("NFKC", unquote(match["authority"])).rpartition("@")[2]
+    origin = canonical_origin(f"{match['scheme']}://{authority}")
+    return _Loose(origin, match["path"].replace("\\", "/"), match["query"] or "")
+
+
+@lru_cache(maxsize=64)
+def _canonical(origins: frozenset[str]) -> frozenset[str | None]:
+    return frozenset(map(canonical_origin, origins)) - {None}
+
+
+def _host_of(origin: str) -> tuple[str, str]:
+    """Host and port; http and https on their own ports count as one place."""
+    authority = origin.partition("://")[2]
+    host, _, port = authority.rpartition(":") if not authority.endswith("]") else ("", "", "")
+    if not host or not port.isdigit():
+        return authority, ""
+    return host, "" if int(port) in DEFAULT_PORTS.values() else port
+
+
+def _plain(path: str, query: str) -> bool:
+    """Whether every reader on the way takes this path and query for the same thing."""
+    if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query) or _TRAP.search(path):
+        return False
+    steps = path.split("/")[1:]
+    return "" not in steps[:-1] and "." not in steps and ".." not in steps and steps != [""]
+
+
+def _steps(path: str) -> list[str]:
+    """The path's segments after decoding and resolving everything that somebody might."""
+    for _ in range(4):
+        decoded = unquote(path)
+        if decoded == path:
+            break
+        path = decoded
+    steps: list[str] = []
+    for step in path.replace("\\", "/").split("/"):
+        if step == "..":
+            del steps[-1:]
+        elif step not in ("", "."):
+            steps.append(step)
+    return steps
+
+
+def _below_v1(steps: list[str]) -> list[str]:
+    """Segments without the version in front, which people leave out or write twice."""
+    while steps[:1] == ["v1"]:
+        steps = steps[1:]
+    return steps
