@@ -330,7 +330,8 @@ class _Loose:
 
 def _loose(url: str) -> _Loose | None:
     """A URL as the most forgiving reader would take it."""
-    match = _LOOSE_URL.match(url.strip(_EDGES).translate(_INNER))
+    text = url.strip(_EDGES)
+    match = _LOOSE_URL.match(text.translate(_INNER)) if text[:1] in ("h", "H") else None
     if match is None:
         return None
     authority = normalize("NFKC", unquote(match["authority"])).rpartition("@")[2]
