@@ -2,8 +2,21 @@
 
 import pytest
 
+from tests.support.tools import PROGRAMS, must_be_there, program
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Coroutine tests run on the standard asyncio loop, whose errors are the most readable."""
     return "asyncio", {"use_uvloop": False}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or in CI fail, a test whose marker names a program that is not installed."""
+    for marker, names in PROGRAMS.items():
+        if item.get_closest_marker(marker) is None or program(marker) is not None:
+            continue
+        reason = f"{names[0]} is not installed, which this test needs"
+        if must_be_there():
+            pytest.fail(f"{reason}; in CI that is a failure", pytrace=False)
+        pytest.skip(reason)

@@ -1,0 +1,54 @@
+# The gateway in a container: docker build -t replicate-gateway .
+#
+#   docker run -p 8080:8080 -v gateway-data:/data -e REPLICATE_API_TOKEN=r8_… replicate-gateway
+#
+# It writes to /data only, so it runs with --read-only --tmpfs /tmp and without any capability.
+
+ARG PYTHON=3.11.13-slim-bookworm
+
+FROM python:${PYTHON} AS build
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+
+# The dependencies first: they change less often than the code, and their layer is kept.
+COPY requirements.lock ./
+RUN python -m venv /opt/gateway \
+    && /opt/gateway/bin/pip install --require-hashes -r requirements.lock
+
+COPY pyproject.toml README.md ./
+COPY gateway ./gateway
+RUN /opt/gateway/bin/pip install --no-deps --no-build-isolation . \
+    && /opt/gateway/bin/pip uninstall --yes hatchling editables trove-classifiers pip
+
+
+FROM python:${PYTHON}
+
+# A number, so that Kubernetes' runAsNonRoot can see that it is not root.
+RUN groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid gateway --no-create-home --home-dir /data gateway \
+    && install --directory --owner gateway --group gateway --mode 0700 /data
+
+COPY --from=build /opt/gateway /opt/gateway
+
+# Listening beyond the container is what publishing a port means; data goes into the volume.
+ENV PATH=/opt/gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    GATEWAY_SERVER__HOST=0.0.0.0 \
+    GATEWAY_STORAGE__DATA_DIR=/data \
+    GATEWAY_SERVER__LOG_FORMAT=json
+
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8080
+
+# The port and TLS as configured by the environment; a self-made authority is not the question here.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, ssl, urllib.request as u; tls = os.environ.get('GATEWAY_SERVER__TLS__MODE', 'off') != 'off'; port = os.environ.get('GATEWAY_SERVER__PORT', '8080'); u.urlopen(f\"http{'s' * tls}://127.0.0.1:{port}/healthz\", timeout=4, context=ssl._create_unverified_context() if tls else None)"]
+
+# Running creates take up to a minute: give `docker stop` more than that (-t 80).
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["replicate-gateway"]
+CMD ["serve"]
