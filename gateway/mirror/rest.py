@@ -1,0 +1,100 @@
+"""The rest of a file of which some bytes are here already, from an upstream that may have changed.
+
+With a strong ETag the rest alone is asked for. Without, the whole is, and what is here is compared
+with it: if it is equal, both together are exactly the bytes of the new answer, and no promise of
+upstream's is needed.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from gateway.mirror.files import FileHeaders
+from gateway.mirror.source import Source, SourceRefused, SourceResponse
+
+_OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
+
+
+class Readable(Protocol):
+    """Bytes that are here."""
+
+    async def read(self, start: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``start`` on; none at all only at the end."""
+
+
+class Changed(Exception):
+    """Upstream's bytes are not the ones that are here."""
+
+
+class Rest:
+    """An answer that carries the bytes from ``start`` on (and perhaps those before)."""
+
+    def __init__(
+        self, response: SourceResponse, start: int, at: int, known: Readable | None
+    ) -> None:
+        self._response = response
+        self._start = start
+        self._at = at
+        self._known = known
+        length = response.content_length
+        self.headers = FileHeaders.of(
+            response.content_type,
+            at + length if length is not None else None,
+            response.etag,
+            response.last_modified,
+        )
+        self.resumable = response.accept_ranges and self.headers.strong_etag is not None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from ``start`` on; raises Changed, and the source's own faults."""
+        at = self._at
+        async for chunk in self._response.chunks():
+            new = max(0, self._start - at)
+            if new and self._known is not None:
+                await self._compare(chunk[:new], at, self._known)
+            at += len(chunk)
+            if at > self._start:
+                yield chunk[new:] if new else chunk
+        if at < self._start:
+            raise Changed  # it ended below what is here
+
+    @staticmethod
+    async def _compare(chunk: bytes, at: int, known: Readable) -> None:
+        done = 0
+        while done < len(chunk):
+            here = await known.read(at + done, len(chunk) - done)
+            if not here or here != chunk[done : done + len(here)]:
+                raise Changed
+            done += len(here)
+
+
+@asynccontextmanager
+async def open_rest(
+    source: Source,
+    url: str,
+    *,
+    start: int = 0,
+    headers: FileHeaders | None = None,
+    known: Readable | None = None,
+    ranges: bool = True,
+) -> AsyncIterator[Rest]:
+    """Open the file from ``start`` on.
+
+    ``headers`` is what was said of it before, ``known`` the bytes below ``start`` where there are
+    any to compare, ``ranges`` whether upstream understands them. Raises Changed when upstream's
+    answer is about other bytes, SourceRefused, and the source's own faults.
+    """
+    etag = headers.strong_etag if headers is not None and ranges and start else None
+    asked = start if etag is not None else 0
+    async with source.fetch(url, start=asked, etag=etag) as response:
+        if response.status == _PARTIAL and asked:
+            rest = Rest(response, start, asked, None)
+        elif response.status == _OK:
+            rest = Rest(response, start, 0, known)
+        elif response.status == _UNSATISFIABLE and asked:
+            raise Changed
+        else:
+            raise SourceRefused(response.status)
+        if headers is not None and headers.contradict(rest.headers):
+            raise Changed
+        yield rest
