@@ -37,7 +37,7 @@ test: $(VENV)/.dev tools ## check format, lint, types and import directions, the
 	@$(call step,Import directions)
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(call step,Tests)
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS) $(TESTS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS) $(TESTS)
 
 lint: $(VENV)/.dev ## the same checks without the tests
 	@$(VENV)/bin/ruff format --check .

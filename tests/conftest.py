@@ -1,8 +1,15 @@
 """Fixtures for every test. What only one room needs is in that room's own conftest.py."""
 
+import hypothesis
 import pytest
 
 from tests.support.tools import PROGRAMS, must_be_there, program
+
+# A busy machine is no finding: no deadlines. In CI the same examples every time, so that a change
+# that did nothing wrong does not fail; elsewhere fresh ones, to find what nobody thought of.
+hypothesis.settings.register_profile("anywhere", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if must_be_there() else "anywhere")
 
 
 @pytest.fixture(scope="session")
