@@ -2,7 +2,6 @@
 # but for the Debian packages that `make test` installs when it may (see .ci/tools).
 
 SHELL := bash
-.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -90,6 +89,7 @@ $(VENV)/.dev: requirements-dev.lock requirements.lock pyproject.toml | $(PY)
 	@touch $(VENV)/.runtime $@
 
 define install
+set -euo pipefail; \
 total=$$(grep -c '^[a-zA-Z0-9]' $(1)); count=0; \
 echo "Installing $$total packages from $(1) into $(VENV) (once; half a minute or so) …"; \
 $(PY) -m pip --disable-pip-version-check install --require-hashes -r $(1) \
@@ -102,7 +102,8 @@ $(PIP) install --no-deps --no-build-isolation --editable .
 endef
 
 $(PY):
-	@python=$$(PYTHON="$${PYTHON:-}" .ci/find-python); \
+	@set -euo pipefail; \
+	python=$$(.ci/find-python); \
 	echo "Creating $(VENV) with $$python ($$("$$python" -c \
 		'import platform; print(platform.python_version())'))"; \
 	"$$python" -m venv --clear $(VENV)

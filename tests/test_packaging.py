@@ -1,12 +1,15 @@
 """What a checkout installs: the same everywhere, with digests, from whichever mirror is near."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import gateway
+from gateway.settings import load
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")
@@ -62,3 +65,60 @@ def test_the_version_stands_in_one_place() -> None:
 
 def test_types_are_published() -> None:
     assert (ROOT / "gateway" / "py.typed").is_file()
+
+
+def test_the_image_sets_settings_that_exist_and_runs_as_nobody_special() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"\b(GATEWAY_\w+)=(\S+)", text))
+    settings = load(None, variables)
+    assert settings.server.host == "0.0.0.0"
+    assert settings.storage.data_dir == Path("/data")
+    assert re.search(r"^USER [1-9]\d*", text, flags=re.MULTILINE)
+    assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", text, flags=re.MULTILINE)
+
+
+def find_python(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the search with a path that holds nothing but what the folder holds."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    return subprocess.run(
+        [bash, str(ROOT / ".ci" / "find-python")],
+        env={"PATH": str(folder), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def fake_python(folder: Path, script: str) -> None:
+    program = folder / "python3"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+
+
+def test_without_a_python_the_cure_is_one_line(tmp_path: Path) -> None:
+    found = find_python(tmp_path)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert len(found.stderr.splitlines()) == 1
+    assert "apt install python3 python3-venv" in found.stderr
+
+
+def test_a_python_that_is_too_old_is_passed_over(tmp_path: Path) -> None:
+    fake_python(tmp_path, "exit 1")
+    assert "Python 3.11 or newer is needed" in find_python(tmp_path).stderr
+    assert "PYTHON=python3 is not" in find_python(tmp_path, PYTHON="python3").stderr
+
+
+def test_a_python_without_venv_names_the_package_that_brings_it(tmp_path: Path) -> None:
+    fake_python(
+        tmp_path, 'case "$2" in *ensurepip*) exit 1;; *version_info\\[:2\\]*) echo 3.11;; esac'
+    )
+    found = find_python(tmp_path)
+    assert found.returncode == 1
+    assert "apt install python3.11-venv" in found.stderr
+
+
+def test_a_fit_python_is_found(tmp_path: Path) -> None:
+    fake_python(tmp_path, "exit 0")
+    found = find_python(tmp_path)
+    assert (found.returncode, found.stdout.strip()) == (0, str(tmp_path / "python3"))
