@@ -1,7 +1,7 @@
 """What a fetch of an output file can end in, besides bytes.
 
-These names are shared by the room that fetches (upstream) and the rooms that want the bytes, so that
-none of them has to import another. A source's answer itself is described where it is consumed.
+These names are shared by the room that fetches (upstream) and the rooms that want the bytes, so
+that none of them has to import another. A source's answer itself is described where it is consumed.
 """
 
 
