@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from gateway.domain.origins import parse_origin_pattern, refuse_ambiguous
 from gateway.settings.faults import Fault, did_you_mean, key_path, mask_url
 from gateway.settings.model import Server, Team, Tls, Upstream, Webhooks
 
@@ -20,6 +21,8 @@ def cross_faults(sections: Sections, plans: frozenset[str]) -> Iterator[Fault]:
         yield from _tls(server.tls)
         if isinstance(upstream, Upstream):
             yield from _loop(server, upstream)
+    if isinstance(upstream, Upstream):
+        yield from _ambiguous(upstream)
     teams, webhooks = sections.get("teams"), sections.get("webhooks")
     for name, team in teams.items() if isinstance(teams, Mapping) else ():
         if isinstance(team, Team):
@@ -60,6 +63,15 @@ def _loop(server: Server, upstream: Upstream) -> Iterator[Fault]:
             f'"{upstream.base_url}"',
             "must be Replicate's address: this one is the gateway's own",
         )
+
+
+def _ambiguous(upstream: Upstream) -> Iterator[Fault]:
+    for key in ("delivery_origins", "stream_origins"):
+        patterns = [parse_origin_pattern(text) for text in getattr(upstream, key)]
+        try:
+            refuse_ambiguous(patterns)
+        except ValueError as error:
+            yield Fault(f"upstream.{key}", "", str(error))
 
 
 def _team_plan(name: str, team: Team, plans: frozenset[str]) -> Iterator[Fault]:

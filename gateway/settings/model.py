@@ -237,7 +237,7 @@ class Quota(Section):
     ]
     """The window. When one of an hour or longer is used up, creates are answered 402; else 429."""
 
-    models: tuple[values.ModelGlob, ...] = ()
+    models: values.ModelGlobsOrAll = ()
     """Only these models count, as patterns of `owner/name`. Empty means all."""
 
     scope: Literal["user", "team"] = "user"
@@ -273,8 +273,8 @@ def _each_once(quotas: tuple[Quota, ...]) -> tuple[Quota, ...]:
 class Plan(Section):
     """What users may use. A user's own plan beats the team's plan beats `[plans.default]`."""
 
-    models_allow: tuple[values.ModelGlob, ...] = ("*",)
-    """Models that may be called, as patterns of `owner/name` in lower case."""
+    models_allow: values.ModelGlobsOrAll = ()
+    """Models that may be called, as patterns of `owner/name`. Empty means all."""
 
     models_deny: tuple[values.ModelGlob, ...] = ()
     """Models that may not be called, even when they are allowed above."""
@@ -317,7 +317,7 @@ class Team(Section):
 
 
 class Price(Section):
-    """What models cost, by pattern of `owner/name` in lower case.
+    """What models cost, by pattern of `owner/name`.
 
     Replicate's answers carry no prices: copy them from the models' pages. A model without one has
     an unknown cost, never zero.

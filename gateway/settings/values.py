@@ -16,6 +16,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from gateway.domain.models import glob_fault
+from gateway.domain.origins import canonical_origin, parse_origin_pattern
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -45,8 +48,6 @@ class Example:
 _DATABASE_SCHEMES = ("postgresql",)
 _STORE_SCHEMES: tuple[str, ...] = ()
 
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
-_GLOB = re.compile(r"[a-z0-9._*?-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -60,48 +61,38 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _origin(text: str, *, wildcard: bool) -> str:
+def _check_origin(text: str) -> str:
     form = "scheme://host[:port]"
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"must be {form}, beginning with http:// or https://")
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc:
         raise ValueError(f"must be {form} without a user or a password")
-    path = parts.path.rstrip("/")
-    if path.endswith("/v1"):
+    if "*" in parts.netloc:
+        raise ValueError('must name one host: "*" has no meaning here')
+    if parts.path.rstrip("/").endswith("/v1"):
         raise ValueError("must be an origin without a path: leave out /v1")
-    if path or parts.query or parts.fragment:
+    origin = canonical_origin(text)
+    if origin is None:
         raise ValueError(f"must be an origin without a path: {form}")
-    host = parts.hostname
-    bare = host
-    if host.startswith("*."):
-        bare = host.removeprefix("*.")
-        if not wildcard:
-            raise ValueError('must name one host: "*." has no meaning here')
-        if "." not in bare and bare != "localhost":
-            raise ValueError('must name a domain after "*.", such as "https://*.example.com"')
-    if ":" in bare:
-        try:
-            bare = host = f"[{ipaddress.IPv6Address(bare)}]"
-        except ValueError:
-            raise ValueError("names a host that is not an IPv6 address") from None
-    elif _HOST.fullmatch(bare) is None:
-        raise ValueError('names a host with characters that hosts do not have ("*." may lead only)')
-    default = 443 if parts.scheme == "https" else 80
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _check_origin(text: str) -> str:
-    return _origin(text, wildcard=False)
-
-
-def _check_origin_pattern(text: str) -> str:
-    return _origin(text, wildcard=True)
+    return origin
 
 
 def _check_public_url(text: str) -> str:
-    return _origin(text, wildcard=False) if text else ""
+    return _check_origin(text) if text else ""
+
+
+def _check_origin_pattern(text: str) -> str:
+    try:
+        pattern = parse_origin_pattern(text)
+    except ValueError:
+        raise ValueError(
+            'must be scheme://host[:port], such as "https://*.replicate.delivery" '
+            '(the host may begin with "*.", no path)'
+        ) from None
+    if pattern.wildcard and "." not in pattern.host and pattern.host != "localhost":
+        raise ValueError('must name a domain after "*.", such as "https://*.example.com"')
+    return str(pattern)
 
 
 def _check_network(text: str) -> str:
@@ -184,19 +175,18 @@ def _check_folder(path: object) -> object:
 
 
 def check_glob(pattern: str) -> str:
-    """Return a pattern for ``owner/name``; raise ValueError for one that could never match."""
-    if pattern == "*":
-        return pattern
-    if pattern != pattern.lower():
-        raise ValueError(f'must be in lower case, as names are compared: "{pattern.lower()}"')
+    """Return a pattern for ``owner/name`` in lower case; raise ValueError if it matches none."""
     if ":" in pattern:
         raise ValueError("must name models, not versions: leave out what follows the colon")
-    owner, slash, name = pattern.partition("/")
-    if not slash or "/" in name:
-        raise ValueError('must be "*" or have the form owner/name, such as "meta/*"')
-    if not (_GLOB.fullmatch(owner) and _GLOB.fullmatch(name)):
-        raise ValueError('may hold letters, digits, ".", "_" and "-", and "*" and "?" as wildcards')
-    return pattern
+    fault = glob_fault(pattern)
+    if fault is not None:
+        raise ValueError(f"matches no model: {fault}")
+    return pattern.lower()
+
+
+def _check_globs(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return no patterns at all where one of them matches everything: that restricts nothing."""
+    return () if "*" in patterns else patterns
 
 
 def check_name(name: str) -> str:
@@ -228,4 +218,6 @@ DatabaseUrl = Annotated[str, AfterValidator(_check_database_url), SecretUrl()]
 StoreUrl = Annotated[str, AfterValidator(_check_store_url), SecretUrl()]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
 ModelGlob = Annotated[str, AfterValidator(check_glob)]
+# Where no pattern means every model, so does the pattern "*".
+ModelGlobsOrAll = Annotated[tuple[ModelGlob, ...], AfterValidator(_check_globs)]
 Name = Annotated[str, AfterValidator(check_name)]

@@ -78,7 +78,7 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         (
             '[upstream]\nbase_url = "https://*.replicate.com"',
             'upstream.base_url = "https://*.replicate.com": must name one host: '
-            '"*." has no meaning here',
+            '"*" has no meaning here',
         ),
         (
             '[upstream]\ndelivery_origins = ["https://*.com"]',
@@ -87,13 +87,18 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         ),
         (
             '[upstream]\nstream_origins = ["https://a.*.com"]',
-            'upstream.stream_origins[0] = "https://a.*.com": names a host with characters that '
-            'hosts do not have ("*." may lead only)',
+            'upstream.stream_origins[0] = "https://a.*.com": must be scheme://host[:port], such as '
+            '"https://*.replicate.delivery" (the host may begin with "*.", no path)',
         ),
         (
-            '[upstream]\nstream_origins = ["https://a:99999"]',
-            'upstream.stream_origins[0] = "https://a:99999": '
+            '[server]\npublic_aliases = ["https://a:99999"]',
+            'server.public_aliases[0] = "https://a:99999": '
             "is not a URL: its host or its port cannot be read",
+        ),
+        (
+            '[upstream]\ndelivery_origins = ["http://a.b.c:9000", "https://*.b.c:9000"]',
+            "upstream.delivery_origins: http://a.b.c:9000 and https://*.b.c:9000 cover the same host "
+            "with different schemes: keep one",
         ),
         (
             '[upstream]\ndelivery_origins = "https://a.b"',
@@ -121,14 +126,14 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
             "retention.files_days = -0.5: must be at least 0",
         ),
         (
-            '[plans.pro]\nmodels_allow = ["Meta/*"]',
-            'plans.pro.models_allow[0] = "Meta/*": '
-            'must be in lower case, as names are compared: "meta/*"',
+            '[plans.pro]\nmodels_allow = ["meta/[ab]"]',
+            'plans.pro.models_allow[0] = "meta/[ab]": '
+            "matches no model: write owner/name, with * and ? as the only wildcards",
         ),
         (
             '[plans.pro]\nmodels_deny = ["flux"]',
             'plans.pro.models_deny[0] = "flux": '
-            'must be "*" or have the form owner/name, such as "meta/*"',
+            "matches no model: write owner/name: the owner is missing",
         ),
         (
             '[plans.pro]\nmodels_deny = ["a/b:c"]',
@@ -171,7 +176,7 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
             'teams.red.webhook = "http://hooks.example.com/********": must begin with https:// '
             "(or set webhooks.allow_private_addresses = true)",
         ),
-        ('[prices."A/b"]', 'prices."A/b": must be in lower case, as names are compared: "a/b"'),
+        ("[prices.flux]", "prices.flux: matches no model: write owner/name: the owner is missing"),
         ('[prices."a/b"]\nper_image = -1', 'prices."a/b".per_image = -1: must be at least 0'),
         ('[prices."a/b"]\nper_image = "1"', None),
     ],

@@ -23,7 +23,7 @@ def test_without_a_file_the_built_in_defaults_hold(
     assert settings.server.port == 8080
     assert settings.upstream.base_url == "https://api.replicate.com"
     assert settings.mirror.max_file_bytes == 5 * 1024**3
-    assert settings.plans["default"].models_allow == ("*",)
+    assert settings.plans["default"].models_allow == ()
 
 
 def test_the_file_in_the_folder_of_the_start_is_found(
@@ -153,6 +153,20 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(b"\xef\xbb\xbf[server]\nport = 9003\n")
     assert load(path, {}).server.port == 9003
+
+
+def test_patterns_are_kept_in_lower_case_and_everything_is_no_restriction(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[plans.a]\nmodels_allow = ["Meta/*"]\n'
+        '[plans.b]\nmodels_allow = ["meta/*", "*"]\nmodels_deny = ["*"]\n'
+        '[prices."Meta/Llama"]\nper_second = 1\n',
+    )
+    settings = load(path, {})
+    assert settings.plans["a"].models_allow == ("meta/*",)
+    assert settings.plans["b"].models_allow == ()
+    assert settings.plans["b"].models_deny == ("*",)
+    assert set(settings.prices) == {"meta/llama"}
 
 
 def test_the_default_plan_is_there_beside_the_ones_of_the_file(tmp_path: Path) -> None:
