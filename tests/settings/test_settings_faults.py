@@ -97,8 +97,8 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         ),
         (
             '[upstream]\ndelivery_origins = ["http://a.b.c:9000", "https://*.b.c:9000"]',
-            "upstream.delivery_origins: http://a.b.c:9000 and https://*.b.c:9000 cover the same host "
-            "with different schemes: keep one",
+            "upstream.delivery_origins: http://a.b.c:9000 and https://*.b.c:9000 cover the same "
+            "host with different schemes: keep one",
         ),
         (
             '[upstream]\ndelivery_origins = "https://a.b"',
