@@ -1,11 +1,14 @@
-"""Writes what is made from the definitions in ``gateway/settings``, so that it cannot go stale.
+"""Writes the pages that are made from definitions in the code, so that they cannot go stale.
 
-``python -m docs.generate`` rewrites ``docs/configuration.md`` and ``config/gateway.toml``.
+``python -m docs.generate`` rewrites all of them; a test fails when one differs from the code.
 """
 
 import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gateway.domain.problem_examples import markdown as errors_page
+from gateway.metrics.reference import markdown as metrics_page
 from gateway.settings import SectionDoc, SettingDoc, describe_sections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,8 +131,10 @@ def _comment(text: str) -> str:
 
 
 # What is written, and where.
-PAGES = {
+PAGES: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "configuration.md": configuration_page,
+    ROOT / "docs" / "errors.md": errors_page,
+    ROOT / "docs" / "metrics.md": metrics_page,
     ROOT / "config" / "gateway.toml": configuration_file,
 }
 
