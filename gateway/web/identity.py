@@ -15,13 +15,10 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection
-
 from gateway.clock import Clock
 from gateway.domain import keys
 from gateway.domain.plans import Identity, Overrides, Policy, Role, effective_plan
-from gateway.ledger.engine import Ledger, read_revision
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger import Connection, Ledger, LedgerUnavailable, read_revision
 from gateway.ledger.keys import KeyRow, find_key, touch_keys
 from gateway.ledger.published import published
 from gateway.workers import Tasks
@@ -243,7 +240,7 @@ class KeyRing:
         plan = effective_plan(policy, row.plan, row.team, Overrides.from_json(row.overrides))
         identity = Identity(
             user_id=row.user_id,
-            user_name=row.name,
+            user_name=row.user_name,
             team=row.team,
             role=Role(row.role),
             key_id=row.key_id,

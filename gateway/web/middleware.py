@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.problems import Problem
 from gateway.flows.answer import Refused
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger import LedgerUnavailable
 from gateway.web.access_log import AccessLog, Observe
 from gateway.web.problem_response import ProblemError, problem_of_http_exception, send_problem
 from gateway.web.request_facts import Facts, facts, header, keep_facts
