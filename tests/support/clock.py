@@ -19,9 +19,7 @@ class ManualClock:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._order = itertools.count()
-        self._waiters: list[
-            tuple[float, int, asyncio.AbstractEventLoop, asyncio.Future[None]]
-        ] = []
+        self._waiters: list[tuple[float, int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def now(self) -> float:
         return self._now

@@ -1,0 +1,298 @@
+"""build: from settings to an application that serves.
+
+Services are opened in the order in which they need each other, on one stack, and closed in the
+reverse order. The application around them is an ASGI server's: it opens them when the server starts
+and closes them when it stops.
+"""
+
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.app.policy import policy_of
+from gateway.cache import Cache, MemoryLru
+from gateway.clock import Clock
+from gateway.domain.origins import UpstreamOrigins, parse_origin_pattern
+from gateway.domain.sources import SourceRefused, SourceUnreachable
+from gateway.domain.stream_tokens import StreamTokens
+from gateway.domain.urls import UrlMap
+from gateway.flows.account import Account
+from gateway.flows.asked_model import AskedModel
+from gateway.flows.cancel_prediction import CancelPrediction
+from gateway.flows.count_requests import CountRequests
+from gateway.flows.create_prediction import CreatePrediction
+from gateway.flows.fetch_outputs import FetchOutputs
+from gateway.flows.follow_predictions import FollowPredictions
+from gateway.flows.forward_request import ForwardRequest
+from gateway.flows.list_predictions import ListPredictions
+from gateway.flows.look import Look
+from gateway.flows.observe import Observe
+from gateway.flows.present import Presenter, Shown
+from gateway.flows.read_output import ReadOutput
+from gateway.flows.read_prediction import ReadPrediction
+from gateway.flows.reconcile_creates import ReconcileCreates
+from gateway.flows.resolve_inputs import ResolveInputs
+from gateway.ledger import Ledger, published, workers
+from gateway.metrics import Metrics
+from gateway.mirror import Mirror, MirrorEvents
+from gateway.settings import Settings
+from gateway.upstream import Allowance, Downloads, Hooks, Upstream
+from gateway.web.api import Api, Flows
+from gateway.web.delivery import Delivery
+from gateway.web.health import MetricsPage, Readiness, disk_check
+from gateway.web.identity import KeyRing
+from gateway.web.middleware import Gate, middleware
+from gateway.web.origin import Origins
+from gateway.web.routes import Pages, allowed_methods, routes, translate
+from gateway.workers import Kick, Tasks, run_forever
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+_MEMORY_BYTES = 64 * 1024 * 1024
+_MEMORY_ITEMS = 20_000
+_PREPARED = "stream_secret"
+
+
+class Gateway:
+    """The ASGI application; one per worker process."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, *, multiprocess_dir: Path | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.gate = Gate()
+        self.worker_id = clock.new_id()
+        self.metrics = Metrics(
+            max_models=settings.metrics.max_models,
+            max_users=settings.metrics.max_users,
+            clock=clock,
+            multiprocess_dir=multiprocess_dir,
+        )
+        self._stack = AsyncExitStack()
+        self._served: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the server's lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if self._served is None:
+            raise RuntimeError("the gateway has not been started")
+        await self._served(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            _log.critical("the gateway cannot start: %s", error, exc_info=error)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Open everything; raises what an opening raises, with all that was opened closed again."""
+        async with AsyncExitStack() as stack:
+            self._served = await self._open(stack)
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Let what runs finish within the grace, then close everything."""
+        self.gate.drain()
+        await self._stack.aclose()
+        self._served = None
+
+    async def _open(self, stack: AsyncExitStack) -> ASGIApp:
+        settings, clock, metrics = self.settings, self.clock, self.metrics
+        data = settings.storage.data_dir
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+        ledger = await stack.enter_async_context(
+            Ledger(settings.storage.database_url, clock, folder=data)
+        )
+        await ledger.write(
+            partial(published.publish, policy_json=policy_of(settings).to_json(), now=clock.now())
+        )
+        secret = await ledger.write(
+            partial(published.remember, name=_PREPARED, value=clock.secret(32).hex())
+        )
+        urls = UrlMap(_origins(settings), StreamTokens(bytes.fromhex(secret)))
+        cache = Cache(data / "cache", settings.cache.max_bytes, clock=clock)
+        stack.push_async_callback(cache.close)
+
+        hooks = Hooks(
+            on_request=metrics.upstream_request,
+            on_ratelimit=metrics.ratelimit_remaining,
+            on_queue_depth=metrics.queue_depth,
+        )
+        allowance = Allowance(
+            creates_per_minute=settings.upstream.creates_per_minute,
+            requests_per_minute=settings.upstream.requests_per_minute,
+            max_queue_s=settings.upstream.max_queue_s,
+            clock=clock,
+            hooks=hooks,
+        )
+        upstream = await stack.enter_async_context(
+            Upstream(
+                base_url=settings.upstream.base_url,
+                token=settings.upstream.token.get_secret_value(),
+                connect_timeout_s=settings.upstream.connect_timeout_s,
+                read_timeout_s=settings.upstream.read_timeout_s,
+                allowance=allowance,
+                clock=clock,
+                hooks=hooks,
+            )
+        )
+        downloads = await stack.enter_async_context(
+            Downloads(
+                _origins(settings).delivery,
+                connect_timeout_s=settings.upstream.connect_timeout_s,
+                read_timeout_s=settings.upstream.read_timeout_s,
+            )
+        )
+        # Below this line there is work under way; it ends before anything above is closed.
+        tasks = Tasks(clock, on_failure=metrics.task_failed)
+        mirror = await stack.enter_async_context(
+            Mirror(
+                data / "mirror",
+                downloads,
+                clock,
+                settings.mirror.max_file_bytes,
+                tasks.spawn,
+                faults=(SourceUnreachable, SourceRefused),
+                events=MirrorEvents(
+                    on_result=metrics.mirror_fetched,
+                    on_bytes=lambda size: metrics.mirror_bytes.inc(size),
+                ),
+            )
+        )
+        stack.push_async_callback(tasks.close, settings.server.shutdown_grace_s)
+
+        keys = KeyRing(ledger, clock, tasks)
+        origins = Origins(
+            public_url=settings.server.public_url,
+            aliases=settings.server.public_aliases,
+            trusted_proxies=settings.server.trusted_proxies,
+            listener=f"http://{settings.server.host}:{settings.server.port}",
+        )
+        presenter = Presenter(urls, metrics)
+        poll_interval_s = settings.upstream.poll_interval_ms / 1000
+        follow_kick, fetch_kick = Kick(), Kick()
+        observe = Observe(
+            ledger,
+            cache,
+            urls,
+            clock,
+            metrics,
+            policy=lambda: keys.policy,
+            files_wanted=fetch_kick.kick,
+            poll_interval_s=poll_interval_s,
+        )
+        look = Look(
+            ledger,
+            upstream,
+            observe,
+            clock,
+            metrics,
+            tasks.spawn,
+            self.worker_id,
+            poll_interval_s,
+        )
+        account = Account(ledger, upstream, settings.upstream.token.get_secret_value())
+        create = CreatePrediction(
+            ledger=ledger,
+            upstream=upstream,
+            asked_model=AskedModel(ledger, upstream, clock),
+            resolve_inputs=ResolveInputs(ledger, urls),
+            observe=observe,
+            presenter=presenter,
+            urls=urls,
+            clock=clock,
+            metrics=metrics,
+            policy=lambda: keys.policy,
+            account=account,
+            worker_id=self.worker_id,
+            creates_per_minute=settings.upstream.creates_per_minute,
+            allow_private_webhooks=settings.webhooks.allow_private_addresses,
+            follow=follow_kick.kick,
+        )
+        read = ReadPrediction(
+            ledger,
+            cache,
+            MemoryLru(_MEMORY_BYTES, _MEMORY_ITEMS, _weight),
+            presenter,
+            look,
+            clock,
+            metrics,
+            poll_interval_s,
+        )
+        count = CountRequests(ledger, clock, metrics)
+        flows = Flows(
+            create=create,
+            read=read,
+            cancel=CancelPrediction(ledger, upstream, observe, presenter, clock),
+            list=ListPredictions(ledger, presenter),
+            forward=ForwardRequest(ledger, upstream, urls, clock),
+            count=count,
+        )
+        key_needed = settings.mirror.access == "key"
+        pages = Pages(
+            api=Api(
+                flows,
+                keys,
+                origins,
+                clock,
+                tasks.spawn,
+                max_body_bytes=settings.server.max_body_bytes,
+                aborted_setting=settings.compat.aborted_as,
+            ),
+            delivery=Delivery(
+                ReadOutput(ledger, mirror, urls, key_needed=key_needed),
+                keys.identify,
+                key_needed=key_needed,
+            ),
+            readiness=Readiness(
+                clock,
+                {
+                    "ledger": _ledger_check(ledger),
+                    "cache": cache.fault,
+                    "disk": disk_check(data),
+                },
+                draining=lambda: self.gate.draining,
+            ),
+            metrics=MetricsPage(metrics.render, keys.identify, lambda: keys.policy.contact),
+        )
+
+        await keys.refresh()
+        self._start_loops(
+            tasks,
+            ledger,
+            keys,
+            count,
+            FollowPredictions(ledger, look, clock, tasks.spawn, follow_kick.kick),
+            follow_kick,
+            FetchOutputs(ledger, mirror, clock, tasks.spawn, fetch_kick.kick, self.worker_id),
+            fetch_kick,
+            ReconcileCreates(ledger, upstream, observe, clock, metrics, account, self.worker_id),
+        )
+        return Starlette(
+            routes=routes(pages),
+            middleware=middleware(
+                clock=clock,
+                observe=lambda route, method, status, seconds: metrics.http(route, method).done(
+                    status, seconds
+                ),
+                gate=self.gate,
+                translate=translate,
+                allowed=allowed_methods,
+            ),
+        )

@@ -1,0 +1,174 @@
+"""Answer for one prediction: a finished one from storage for good, a running one by a shared look."""
+
+from dataclasses import dataclass
+
+from gateway.cache import Cache
+from gateway.cache.memory import MemoryLru
+from gateway.clock import Clock
+from gateway.domain import problems
+from gateway.domain.endings import removed
+from gateway.domain.finished import Finished, unpack
+from gateway.flows.answer import Answer, Caller, Refused
+from gateway.flows.look import How, Look, PredictionVanished
+from gateway.flows.observe import cache_key
+from gateway.flows.present import JSON, Presenter, Shown, finished_of, may_read
+from gateway.ledger import Ledger, predictions
+from gateway.ledger.predictions import Row
+from gateway.metrics import Metrics
+from gateway.upstream.client import Urgency
+
+CACHE_NAME = "replicate-gateway"
+
+MAX_AGE_S = 31_536_000
+"""A finished prediction never changes: as long as HTTP's caches go."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """One question for one prediction."""
+
+    caller: Caller
+    prediction_id: str
+    if_none_match: str | None = None
+    force: bool = False
+
+
+class ReadPrediction:
+    """Reads predictions and trainings: memory → diskcache → ledger → upstream, the first that has it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        cache: Cache,
+        memory: MemoryLru[tuple[str, str, str], Shown],
+        presenter: Presenter,
+        look: Look,
+        clock: Clock,
+        metrics: Metrics,
+        poll_interval_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._cache = cache
+        self._memory = memory
+        self._presenter = presenter
+        self._look = look
+        self._clock = clock
+        self._metrics = metrics
+        self._poll_interval_s = poll_interval_s
+
+    def from_memory(self, request: ReadRequest) -> Answer | None:
+        """Answer for a finished prediction if it is in memory; waits for nothing."""
+        caller = request.caller
+        shown = self._memory.get((request.prediction_id, caller.origin, caller.aborted_as))
+        if shown is None:
+            return None
+        self._metrics.cache_result("memory", "hit")
+        if not may_read(caller, shown.user_id, shown.team):
+            raise Refused(problems.not_found())
+        return finished_answer(shown, request.if_none_match, self._clock.now())
+
+    async def __call__(self, request: ReadRequest) -> Answer:
+        """Answer with the prediction's document.
+
+        Raises:
+            Refused: nobody knows it, or it is not the caller's.
+        """
+        answer = self.from_memory(request)
+        if answer is not None:
+            return answer
+        self._metrics.cache_result("memory", "miss")
+        kept = self._from_cache(request.prediction_id)
+        if kept is not None:
+            return self._answer_finished(kept, request)
+        known = await self._ledger.read(
+            lambda conn: predictions.get_with_document(conn, request.prediction_id)
+        )
+        if known is None:
+            raise Refused(problems.not_found())
+        row, body = known
+        if not may_read(request.caller, row.user_id, row.team):
+            raise Refused(problems.not_found())
+        if row.settled_at is not None:
+            return await self._answer_settled(row, body, request)
+        return await self._answer_running(row, body, request)
+
+    def _from_cache(self, prediction_id: str) -> Finished | None:
+        packed = self._cache.get(cache_key(prediction_id))
+        kept = None if packed is None else unpack(packed)
+        self._metrics.cache_result("disk", "miss" if kept is None else "hit")
+        return kept
+
+    def _answer_finished(self, kept: Finished, request: ReadRequest) -> Answer:
+        caller = request.caller
+        if not may_read(caller, kept.user_id, kept.team):
+            raise Refused(problems.not_found())
+        shown = self._presenter.finished(kept, caller.origin, caller.aborted_as)
+        self._memory.set((kept.prediction_id, caller.origin, caller.aborted_as), shown)
+        return finished_answer(shown, request.if_none_match, self._clock.now())
+
+    async def _answer_settled(self, row: Row, body: bytes, request: ReadRequest) -> Answer:
+        if row.removed_at is not None:
+            caller = request.caller
+            shown = self._presenter.document(
+                removed(body), self._presenter.view(row, caller)
+            )
+            return Answer(200, (JSON, ("cache-control", "no-store")), shown)
+        kept = finished_of(row, body)
+        await self._cache.set(cache_key(row.id), kept.pack())
+        return self._answer_finished(kept, request)
+
+    async def _answer_running(self, row: Row, body: bytes, request: ReadRequest) -> Answer:
+        now = self._clock.now()
+        how, ttl = How.SNAPSHOT, row.snapshot_at + self._poll_interval_s - now
+        if request.force or ttl <= 0:
+            try:
+                looked = await self._look(row, force=request.force, urgency=Urgency.READ)
+            except PredictionVanished:
+                raise Refused(problems.not_found()) from None
+            row, body, how = looked.row, looked.body, looked.how
+            if row.settled_at is not None:
+                return await self._answer_settled(row, body, request)
+            ttl = row.snapshot_at + self._poll_interval_s - self._clock.now()
+        else:
+            self._metrics.polls_saved.inc()
+        shown = self._presenter.document(body, self._presenter.view(row, request.caller))
+        headers = (
+            JSON,
+            ("cache-control", "no-store"),
+            ("cache-status", running_status(how, ttl)),
+        )
+        return Answer(200, headers, shown)
+
+
+def running_status(how: How, ttl: float) -> str:
+    """Return the `Cache-Status` (RFC 9211) of an answer for a running prediction."""
+    match how:
+        case How.SNAPSHOT:
+            return f"{CACHE_NAME}; hit; ttl={max(0, round(ttl))}"
+        case How.LOOKED:
+            return f"{CACHE_NAME}; fwd=miss"
+        case How.COLLAPSED:
+            return f"{CACHE_NAME}; fwd=miss; collapsed"
+        case How.STALE:
+            return f"{CACHE_NAME}; fwd=stale; detail=upstream-failed"
+
+
+def finished_answer(shown: Shown, if_none_match: str | None, now: float) -> Answer:
+    """Return a finished prediction, or 304 if the client has it already."""
+    headers = (
+        JSON,
+        ("etag", shown.etag),
+        ("cache-control", f"private, max-age={MAX_AGE_S}"),
+        ("age", str(max(0, int(now - shown.settled_at)))),
+        ("cache-status", f"{CACHE_NAME}; hit"),
+    )
+    if if_none_match is not None and etag_matches(if_none_match, shown.etag):
+        return Answer(304, headers[1:], b"")
+    return Answer(200, headers, shown.body)
+
+
+def etag_matches(if_none_match: str, etag: str) -> bool:
+    """Return whether a client's `If-None-Match` names this ETag (compared weakly, RFC 9110)."""
+    if if_none_match.strip() == "*":
+        return True
+    return etag in (part.strip().removeprefix("W/") for part in if_none_match.split(","))

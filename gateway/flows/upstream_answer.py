@@ -1,0 +1,46 @@
+"""What upstream's answers and failures become on their way to the client."""
+
+from gateway.domain import problems
+from gateway.domain.headers import response_headers
+from gateway.domain.problems import Problem
+from gateway.flows.answer import Answer
+from gateway.upstream import (
+    AllowanceExhausted,
+    UpstreamAnswer,
+    UpstreamError,
+    UpstreamGarbage,
+    UpstreamTimeout,
+    UpstreamTokenRefused,
+    UpstreamUnreachable,
+)
+
+
+def upstream_problem(error: UpstreamError, *, create: bool, creates_per_minute: int = 0) -> Problem:
+    """Return the contract's error for a request that upstream did not answer usably."""
+    in_doubt = create and error.sent
+    match error:
+        case UpstreamUnreachable():
+            return problems.upstream_unreachable()
+        case UpstreamTimeout():
+            return problems.upstream_timed_out(create=in_doubt)
+        case UpstreamTokenRefused():
+            return problems.upstream_token_refused()
+        case UpstreamGarbage():
+            return problems.upstream_garbage(create=in_doubt)
+        case AllowanceExhausted():
+            return problems.queue_full(error.retry_after, creates_per_minute)
+        case _:
+            return problems.upstream_broke_off(create=in_doubt)
+
+
+def passed_on(answer: UpstreamAnswer, body: bytes, *, rewritten: bool) -> Answer:
+    """Return upstream's answer with a body that may have been rewritten."""
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    kept = response_headers(pairs, rewritten=rewritten)
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in kept)
+    return Answer(answer.status, headers, body)
+
+
+def refused_by_upstream(answer: UpstreamAnswer) -> Answer:
+    """Return an error of upstream's: status and body are its own."""
+    return passed_on(answer, answer.body, rewritten=False)

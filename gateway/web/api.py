@@ -1,0 +1,244 @@
+"""The API as clients know it: `/replicate/…`, each request led to the flow that answers it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from gateway.clock import Clock
+from gateway.domain import problems
+from gateway.domain.compat import aborted_as
+from gateway.domain.headers import Header, parse_prefer
+from gateway.domain.json_text import InvalidJson, parse_object
+from gateway.domain.models import ByDeployment, ByModel, CreateTarget, parse_version_field
+from gateway.domain.plans import Identity, Per
+from gateway.flows.answer import Answer, Caller
+from gateway.flows.cancel_prediction import CancelPrediction
+from gateway.flows.count_requests import NEVER_REFUSED, READS_OF_ONES_OWN, CountRequests
+from gateway.flows.create_prediction import CreatePrediction, CreateRequest, Progress
+from gateway.flows.forward_request import ForwardedRequest, ForwardRequest
+from gateway.flows.list_predictions import ListPredictions
+from gateway.flows.read_prediction import ReadPrediction, ReadRequest
+from gateway.flows.spawn import Spawn
+from gateway.upstream.operations import Access, BodyKind, Match, MethodNotAllowed, match
+from gateway.web.answers import send_answer
+from gateway.web.body import read_body
+from gateway.web.identity import KeyRing
+from gateway.web.origin import Origins
+from gateway.web.problem_response import ProblemError
+from gateway.web.request_facts import facts, header
+
+PREFIX = "/replicate"
+
+_REFUSES_ALL: frozenset[Per] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What the API is made of."""
+
+    create: CreatePrediction
+    read: ReadPrediction
+    cancel: CancelPrediction
+    list: ListPredictions
+    forward: ForwardRequest
+    count: CountRequests
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request whose operation and sender are known."""
+
+    match: Match
+    caller: Caller
+    contact: str
+    scope: Scope
+    receive: Receive
+
+
+Handler = Callable[[Asking], Awaitable[Answer]]
+
+
+class Api:
+    """Serves everything under `/replicate/` but the output files."""
+
+    def __init__(
+        self,
+        flows: Flows,
+        keys: KeyRing,
+        origins: Origins,
+        clock: Clock,
+        spawn: Spawn,
+        *,
+        max_body_bytes: int,
+        aborted_setting: str,
+    ) -> None:
+        self._flows = flows
+        self._keys = keys
+        self._origins = origins
+        self._clock = clock
+        self._spawn = spawn
+        self._max_body_bytes = max_body_bytes
+        self._aborted_setting = aborted_setting
+        # What is not named here is passed on (Access.READ and MANAGE) or does not exist.
+        self._handlers: Mapping[str, Handler] = {
+            "predictions.create": self._create,
+            "models.predictions.create": self._create,
+            "deployments.predictions.create": self._create,
+            "predictions.get": self._read,
+            "trainings.get": self._read,
+            "predictions.cancel": self._cancel,
+            "trainings.cancel": self._cancel,
+            "predictions.list": self._list,
+            "trainings.list": self._list,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = raw_path.partition(b"?")[0].decode("latin-1").removeprefix(PREFIX)
+        found = match(scope["method"], path)
+        if found is None:
+            raise ProblemError(problems.not_found("address"))
+        if isinstance(found, MethodNotAllowed):
+            raise ProblemError(problems.method_not_allowed(found.allow))
+        seen = facts(scope)
+        seen.route = PREFIX + found.operation.template
+        identity = await self._keys.identify(header(scope, b"authorization"))
+        if identity is None:
+            raise ProblemError(problems.unauthenticated())
+        seen.identified(identity.user_name)
+        contact = self._keys.policy.contact
+        await self._flows.count.admit(identity, spared=_spared(found), contact=contact)
+        asking = Asking(found, self._caller(scope, identity), contact, scope, receive)
+        handler = self._handlers.get(found.operation.name, self._forward)
+        await send_answer(await handler(asking), scope, send)
+
+    def _caller(self, scope: Scope, identity: Identity) -> Caller:
+        return Caller(
+            identity=identity,
+            origin=self._origins.of(scope),
+            own_origins=self._origins.own_origins(scope),
+            aborted_as=aborted_as(self._aborted_setting, header(scope, b"user-agent")),
+        )
+
+    async def _read(self, asking: Asking) -> Answer:
+        params = asking.match.params
+        cache_control = header(asking.scope, b"cache-control") or ""
+        request = ReadRequest(
+            caller=asking.caller,
+            prediction_id=params.get("prediction_id") or params["training_id"],
+            if_none_match=header(asking.scope, b"if-none-match"),
+            force="no-cache" in cache_control.lower(),
+        )
+        return await self._flows.read(request)
+
+    async def _cancel(self, asking: Asking) -> Answer:
+        params = asking.match.params
+        # Nothing is in it, but it must not be endless either.
+        await read_body(asking.scope, asking.receive, self._max_body_bytes)
+        return await self._flows.cancel(
+            asking.caller, params.get("prediction_id") or params["training_id"]
+        )
+
+    async def _list(self, asking: Asking) -> Answer:
+        kind = "training" if asking.match.operation.name == "trainings.list" else "prediction"
+        query = asking.scope["query_string"].decode("latin-1")
+        return await self._flows.list(asking.caller, kind, query)
+
+    async def _create(self, asking: Asking) -> Answer:
+        scope = asking.scope
+        started_at = self._clock.monotonic()
+        body = await read_body(scope, asking.receive, self._max_body_bytes)
+        try:
+            document = parse_object(body)
+        except InvalidJson as error:
+            raise ProblemError(problems.invalid_body(str(error))) from None
+        if not isinstance(document.get("input"), dict):
+            raise ProblemError(problems.invalid_body("`input` is missing or is not an object"))
+        request = CreateRequest(
+            caller=asking.caller,
+            contact=asking.contact,
+            match=asking.match,
+            target=_target(asking.match, document),
+            query=scope["query_string"],
+            headers=tuple(scope["headers"]),
+            body=body,
+            document=document,
+            wait=parse_prefer(header(scope, b"prefer")),
+            idempotency_key=header(scope, b"idempotency-key"),
+            retry_count=_whole(header(scope, b"x-stainless-retry-count")),
+            started_at=started_at,
+        )
+        progress = Progress()
+        work = self._spawn(self._flows.create(request, progress), "create prediction")
+        await self._until_gone(work, progress, asking.receive)
+        return await work
+
+    async def _until_gone(
+        self, work: asyncio.Task[Answer], progress: Progress, receive: Receive
+    ) -> None:
+        """Wait for the end of a create, or for the client to hang up.
+
+        One that still waits in line is given up then; one that went upstream runs to its end, held
+        by whoever spawned it.
+        """
+        watcher = self._spawn(_disconnected(receive), "watch for a hang-up")
+        try:
+            await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watcher.cancel()
+            if not work.done() and not progress.sent:
+                work.cancel()
+        if not work.done():
+            raise ClientDisconnect
+
+    async def _forward(self, asking: Asking) -> Answer:
+        operation = asking.match.operation
+        if operation.access not in (Access.READ, Access.MANAGE):
+            raise ProblemError(problems.not_found("address"))
+        body = None
+        if operation.body is not BodyKind.NONE:
+            body = await read_body(asking.scope, asking.receive, self._max_body_bytes)
+        headers: tuple[Header, ...] = tuple(asking.scope["headers"])
+        request = ForwardedRequest(
+            asking.caller, asking.match, asking.scope["query_string"], headers, body
+        )
+        return await self._flows.forward(request, asking.contact)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _spared(found: Match) -> frozenset[Per]:
+    """Which windows' rules on requests do not refuse this operation."""
+    if found.operation.name.endswith(".cancel"):
+        return NEVER_REFUSED
+    if found.operation.access in (Access.OWN, Access.OWN_LIST):
+        return READS_OF_ONES_OWN
+    return _REFUSES_ALL
+
+
+def _target(found: Match, document: Mapping[str, object]) -> CreateTarget:
+    params = found.params
+    match found.operation.name:
+        case "models.predictions.create":
+            return ByModel(params["model_owner"], params["model_name"])
+        case "deployments.predictions.create":
+            return ByDeployment(params["deployment_owner"], params["deployment_name"])
+    version = document.get("version")
+    if not isinstance(version, str):
+        raise ProblemError(problems.input_invalid("version", "version is required"))
+    try:
+        return parse_version_field(version)
+    except ValueError:
+        raise ProblemError(problems.invalid_version()) from None
+
+
+def _whole(text: str | None) -> int:
+    """Return a header's whole number from 0 up; 0 for anything else."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0

@@ -1,0 +1,69 @@
+"""Every route on one screen."""
+
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.domain import problems
+from gateway.domain.problems import Problem
+from gateway.flows.answer import Refused
+from gateway.flows.upstream_answer import upstream_problem
+from gateway.mirror import MirrorClosed, OutputBroken
+from gateway.upstream import UpstreamError
+from gateway.upstream.operations import MethodNotAllowed, match
+from gateway.web.api import PREFIX, Api
+from gateway.web.delivery import Delivery
+from gateway.web.health import MetricsPage, Readiness, healthz
+from gateway.web.request_facts import facts
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What is served."""
+
+    api: Api
+    delivery: Delivery
+    readiness: Readiness
+    metrics: MetricsPage
+
+
+DELIVERY = "/replicate/delivery/{host}/{path:path}"
+
+
+def routes(pages: Pages) -> list[BaseRoute]:
+    """Return the routes, the most specific first."""
+    return [
+        AnyMethod(DELIVERY, pages.delivery),
+        # The API's own table (upstream/operations) tells its operations apart.
+        AnyMethod("/replicate/{path:path}", pages.api),
+        Named("/healthz", healthz),
+        Named("/readyz", pages.readiness.readyz),
+        Named("/metrics", pages.metrics.page),
+    ]
+
+
+def allowed_methods(path: str) -> tuple[str, ...] | None:
+    """Return the methods that a path understands; None for an unknown one."""
+    if path.startswith("/replicate/delivery/"):
+        return ("GET", "HEAD")
+    if path.startswith(f"{PREFIX}/"):
+        # No operation has this method, so the table names those that it has.
+        found = match("OPTIONS", path.removeprefix(PREFIX))
+        return found.allow if isinstance(found, MethodNotAllowed) else None
+    return ("GET", "HEAD") if path in ("/healthz", "/readyz", "/metrics") else None
+
+
+def translate(error: Exception) -> Problem | None:
+    """Return the problem that an exception of the rooms below means, None for a fault of ours."""
+    match error:
+        case Refused():
+            return error.problem
+        case UpstreamError():
+            return upstream_problem(error, create=False)
+        case OutputBroken():
+            return problems.upstream_broke_off(create=False)
+        case MirrorClosed():
+            return problems.shutting_down()
+        case _:
+            return None
