@@ -46,6 +46,7 @@ from gateway.domain.urls import UrlMap, origin_of
 
 __all__ = [
     "TERMINAL",
+    "InvalidJson",
     "ListPage",
     "NotAPrediction",
     "PredictionFacts",
@@ -115,24 +116,7 @@ def echo_key(field_name: str, upstream: str) -> str:
 def client_prediction(body: bytes, urls: UrlMap, view: View) -> Rewritten:
     """One prediction or training. Raises ``InvalidJson`` if the body is not a JSON object."""
     _object(body)
-    edits: list[Edit] = []
-    dropped: list[str] = []
-    for member in member_spans(body):
-        if member.name == "output":
-            edits += _output_edits(body, member.start, member.end, urls, view.origin)
-        elif member.name == "urls":
-            edits += _urls_edits(body, member, urls, view, dropped)
-        elif member.name == "input" and view.substitutions:
-            edits += _input_edits(body, member, view.substitutions)
-        elif member.name == "status" and _string(body, member) == "aborted":
-            edits.append((member.start, member.end, encode(view.aborted_as)))
-    result = replace_spans(body, edits)
-    if view.webhook is not None:
-        put_back: dict[str, object] = {"webhook": view.webhook}
-        if view.webhook_events is not None:
-            put_back["webhook_events_filter"] = list(view.webhook_events)
-        result = set_members(result, put_back)
-    return Rewritten(result, tuple(dropped))
+    return _shown(body, urls, view)
 
 
 def client_list(
@@ -151,7 +135,9 @@ def client_list(
         elif member.name == "results" and body[member.start : member.start + 1] == b"[":
             for start, end in item_spans(body, member.start, member.end):
                 item = body[start:end]
-                shown = client_prediction(item, urls, view_for(_id_of(item)))
+                if item[:1] != b"{":
+                    continue
+                shown = _shown(item, urls, view_for(_id_of(item)))
                 edits.append((start, end, shown.body))
                 dropped += shown.dropped_streams
     return Rewritten(replace_spans(body, edits), tuple(dropped))
@@ -227,6 +213,27 @@ def rewrite_output_urls(value: bytes, urls: UrlMap, origin: str) -> bytes:
 def _object(body: bytes) -> None:
     if not isinstance(load(body), dict):
         raise InvalidJson("The document must be a JSON object")
+
+
+def _shown(body: bytes, urls: UrlMap, view: View) -> Rewritten:
+    edits: list[Edit] = []
+    dropped: list[str] = []
+    for member in member_spans(body):
+        if member.name == "output":
+            edits += _output_edits(body, member.start, member.end, urls, view.origin)
+        elif member.name == "urls":
+            edits += _urls_edits(body, member, urls, view, dropped)
+        elif member.name == "input" and view.substitutions:
+            edits += _input_edits(body, member, view.substitutions)
+        elif member.name == "status" and _string(body, member) == "aborted":
+            edits.append((member.start, member.end, encode(view.aborted_as)))
+    result = replace_spans(body, edits)
+    if view.webhook is not None:
+        put_back: dict[str, object] = {"webhook": view.webhook}
+        if view.webhook_events is not None:
+            put_back["webhook_events_filter"] = list(view.webhook_events)
+        result = set_members(result, put_back)
+    return Rewritten(result, tuple(dropped))
 
 
 def _may_hold_urls(body: bytes, start: int, end: int) -> bool:
@@ -309,6 +316,7 @@ def _string(body: bytes, member: MemberSpan) -> str | None:
 
 
 def _id_of(item: bytes) -> str:
-    document = load(item)
-    name = document.get("id") if isinstance(document, dict) else None
-    return name if isinstance(name, str) else ""
+    for member in member_spans(item):
+        if member.name == "id":
+            return _string(item, member) or ""
+    return ""

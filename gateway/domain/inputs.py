@@ -1,9 +1,9 @@
 """URLs that clients write into ``input``, which have to mean something to upstream.
 
-``input_gateway_urls`` finds every string in a create's ``input`` that is an address of this gateway,
-or of an uploaded file in upstream's own form, and says what it stands for. The caller decides what
-upstream is given instead (or refuses, naming ``field``); ``substitute`` writes it, and ``echo_map``
-remembers it, so that answers show ``input`` as the caller wrote it.
+``input_gateway_urls`` finds every string in a create's ``input`` that is an address of this
+gateway, or of an uploaded file in upstream's own form, and says what it stands for. The caller
+decides what upstream is given instead (or refuses, naming ``field``); ``substitute`` writes it, and
+``echo_map`` remembers it, so that answers show ``input`` as the caller wrote it.
 """
 
 import re

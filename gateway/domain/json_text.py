@@ -20,21 +20,19 @@ import orjson
 
 from gateway.domain.json_tokens import (
     COMMA,
-    KEY,
+    ITEM,
     MAX_DEPTH,
-    OPEN,
+    MEMBER,
+    NEXT,
     OPEN_ARRAY,
     OPEN_OBJECT,
-    STRING,
-    TEXT,
+    TOKEN,
     InvalidJson,
     check_depth,
+    container_end,
     decode_string,
     first_byte,
-    skip_space,
-    tokens,
     too_deep,
-    trim,
     whole_characters,
 )
 
@@ -63,6 +61,7 @@ _KINDS: Final[Mapping[type, str]] = {
     float: "a number",
     type(None): "null",
 }
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class DuplicateKey(InvalidJson):
@@ -124,7 +123,7 @@ def parse_object(body: bytes) -> dict[str, object]:
 
 def encode(value: object) -> bytes:
     """``value`` as compact JSON. Raises ``ValueError`` for what JSON cannot say."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _ENCODER.encode(value)
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -148,22 +147,26 @@ def string_spans(
     stop = len(body) if end is None else end
     floor = len(path)
     steps: list[str | int] = list(path)
-    for kind, at, after, _ in tokens(body, start, stop):
-        if kind == STRING:
+    for match in TOKEN.finditer(body, start, stop):
+        group = match.lastindex
+        if group == 1:
+            at, after = match.span(1)
             if like is None or like.match(body, at, after):
                 yield StringSpan(tuple(steps), at, after, decode_string(body, at, after))
-        elif kind in OPEN:
+            continue
+        kind = body[match.start()]
+        if kind == OPEN_ARRAY or kind == OPEN_OBJECT:  # noqa: SIM109 (twice as fast as a tuple)
             if len(steps) - floor == MAX_DEPTH:
                 raise too_deep()
             steps.append(0 if kind == OPEN_ARRAY else "")
         elif len(steps) == floor:
             raise InvalidJson("The body is not valid JSON: it ends before its last byte")
+        elif group == 2:
+            steps[-1] = decode_string(body, *match.span(1))
         elif kind == COMMA:
             step = steps[-1]
             if isinstance(step, int):
                 steps[-1] = step + 1
-        elif kind == KEY:
-            steps[-1] = decode_string(body, at, after)
         else:
             steps.pop()
 
@@ -174,31 +177,27 @@ def member_spans(body: bytes, start: int = 0, end: int | None = None) -> list[Me
     Raises ``InvalidJson`` if no object begins there.
     """
     stop = len(body) if end is None else end
-    if first_byte(body, start, stop) != OPEN_OBJECT:
+    opening, position = first_byte(body, start, stop)
+    if opening != b"{":
         raise InvalidJson("The body must be a JSON object")
+    position += 1
     members: list[MemberSpan] = []
-    depth = 0
-    name: str | None = None
-    key_start = value_start = 0
-    for kind, at, after, beyond in tokens(body, start, stop):
-        if kind == STRING:
-            continue
-        if kind == KEY:
-            if depth == 1:
-                name, key_start = decode_string(body, at, after), at
-                value_start = skip_space(body, beyond, stop)
-        elif kind in OPEN:
-            depth += 1
-        else:
-            if depth == 1 and name is not None:
-                value_end = trim(body, value_start, at)
-                members.append(MemberSpan(name, key_start, value_start, value_end))
-                name = None
-            if kind != COMMA:
-                depth -= 1
-                if depth == 0:
-                    return members
-    raise InvalidJson("The body is not valid JSON: an object does not end")
+    while True:
+        match = MEMBER.match(body, position, stop)
+        if match is None:
+            if not members and first_byte(body, position, stop)[0] == b"}":
+                return members
+            raise InvalidJson("The body is not valid JSON: an object does not end")
+        key_start, key_end = match.span(1)
+        value_start, value_end = match.span(2)
+        position, mark = match.end(), match[3]
+        if mark is None:
+            value_start = position
+            value_end, position, mark = _deep_value(body, value_start, stop)
+        name = decode_string(body, key_start, key_end)
+        members.append(MemberSpan(name, key_start, value_start, value_end))
+        if mark != b",":
+            return members
 
 
 def item_spans(body: bytes, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
@@ -207,27 +206,25 @@ def item_spans(body: bytes, start: int = 0, end: int | None = None) -> list[tupl
     Raises ``InvalidJson`` if no array begins there.
     """
     stop = len(body) if end is None else end
-    if first_byte(body, start, stop) != OPEN_ARRAY:
+    opening, position = first_byte(body, start, stop)
+    if opening != b"[":
         raise InvalidJson("The value must be a JSON array")
+    position += 1
     items: list[tuple[int, int]] = []
-    depth = 0
-    item_start = 0
-    for kind, at, _, beyond in tokens(body, start, stop):
-        if kind in TEXT:
-            continue
-        if kind in OPEN:
-            depth += 1
-            if depth == 1:
-                item_start = skip_space(body, beyond, stop)
-            continue
-        if depth == 1 and (kind == COMMA or item_start < at):
-            items.append((item_start, trim(body, item_start, at)))
-            item_start = skip_space(body, beyond, stop)
-        if kind != COMMA:
-            depth -= 1
-            if depth == 0:
-                return items
-    raise InvalidJson("The body is not valid JSON: an array does not end")
+    if first_byte(body, position, stop)[0] == b"]":
+        return items
+    while True:
+        match = ITEM.match(body, position, stop)
+        if match is None:
+            raise InvalidJson("The body is not valid JSON: an array does not end")
+        item_start, item_end = match.span(1)
+        position, mark = match.end(), match[2]
+        if mark is None:
+            item_start = position
+            item_end, position, mark = _deep_value(body, item_start, stop)
+        items.append((item_start, item_end))
+        if mark != b",":
+            return items
 
 
 def replace_spans(body: bytes, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
@@ -288,6 +285,17 @@ def set_members(body: bytes, values: Mapping[str, object]) -> bytes:
         inside = body.index(b"{") + 1
         edits.append((inside, inside, added))
     return replace_spans(body, edits)
+
+
+def _deep_value(body: bytes, start: int, stop: int) -> tuple[int, int, bytes]:
+    """Where the container at ``start`` ends, where to go on, and the mark that follows it."""
+    if body[start : start + 1] not in (b"[", b"{"):
+        raise InvalidJson("The body is not valid JSON: a value is missing")
+    end = container_end(body, start, stop)
+    match = NEXT.match(body, end, stop)
+    if match is None:
+        raise InvalidJson("The body is not valid JSON: a value is not followed by a comma")
+    return end, match.end(), match[1]
 
 
 def _load_slowly(body: bytes) -> object:

@@ -19,7 +19,9 @@ MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 HEARTBEAT: Final = b": keep-alive\n\n"
 """A comment: clients drop it, and official ones raise on event names that they do not know."""
 
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+# The second is many times faster, and right for a stream that has no carriage returns.
+_LINE_END: Final = re.compile(rb"\r\n?|\n")
+_NEWLINE: Final = re.compile(rb"\n")
 _TEXT_LINE_END: Final = re.compile(r"\r\n|\n|\r")
 _BOM: Final = b"\xef\xbb\xbf"
 _UNTOUCHED: Final = frozenset({"logs", "error"})
@@ -63,21 +65,23 @@ class EventParser:
         events: list[Event] = []
         position = 0
         scan = self._scanned
+        line_end = _NEWLINE if self._buffer.find(b"\r", scan) < 0 else _LINE_END
         while True:
-            end = _LINE_END.search(self._buffer, scan)
+            end = line_end.search(self._buffer, scan)
             # A carriage return at the very end may be half of a pair: wait for the next byte.
             if end is None or (end[0] == b"\r" and end.end() == len(self._buffer)):
                 break
             line = bytes(self._buffer[position : end.start()])
             position = scan = end.end()
+            if line.startswith(b":"):
+                continue
             if line:
                 self._size += len(line)
                 self._lines.append(line)
                 self._check_size(0)
             else:
-                event = _event(self._lines)
-                if event is not None:
-                    events.append(event)
+                if self._lines:
+                    events.append(_event(self._lines))
                 self._lines = []
                 self._size = 0
         del self._buffer[:position]
@@ -122,8 +126,10 @@ def render(event: Event) -> bytes:
 
 
 def client_event(event: Event, urls: UrlMap, origin: str) -> Event:
-    """The event as a client sees it: an output file's URL in ``data``, whole or as a string inside
-    JSON, becomes the gateway's. Logs and errors are text and stay.
+    """The event as a client sees it.
+
+    An output file's URL that is the whole of ``data``, or a string inside its JSON, becomes the
+    gateway's. Logs and errors are text and stay.
     """
     if _is_json(event):
         shown = rewrite_output_urls(event.data.encode(), urls, origin).decode()
@@ -157,15 +163,10 @@ def _rendered(event: Event) -> Event:
     return replace(event, raw=render(event))
 
 
-def _event(lines: list[bytes]) -> Event | None:
-    """The event of one block of lines; ``None`` if they are all comments."""
+def _event(lines: list[bytes]) -> Event:
     name, event_id, retry = "", None, None
     data: list[str] = []
-    kept: list[bytes] = []
     for line in lines:
-        if line.startswith(b":"):
-            continue
-        kept.append(line)
         key, _, rest = line.partition(b":")
         value = rest.removeprefix(b" ").decode(errors="replace")
         if key == b"event":
@@ -176,6 +177,5 @@ def _event(lines: list[bytes]) -> Event | None:
             event_id = value
         elif key == b"retry" and value.isascii() and value.isdigit() and len(value) < 10:
             retry = int(value)
-    if not kept:
-        return None
-    return Event(name or "message", "\n".join(data), event_id, retry, b"\n".join(kept) + b"\n\n")
+    raw = b"\n".join(lines) + b"\n\n"
+    return Event(name or "message", "\n".join(data), event_id, retry, raw)

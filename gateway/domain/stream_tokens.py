@@ -6,7 +6,6 @@ is needed, and the upstream stream's own secret is not in it. The code covers th
 its upstream address, so that an address stays good when upstream names a new one for that stream.
 """
 
-import base64
 import hmac
 import re
 from typing import Final
@@ -15,7 +14,7 @@ STREAM_KINDS: Final = ("streams", "files", "predictions")
 """What upstream's stream paths begin with; clients tell files from text by it."""
 
 _KIND: Final = re.compile(r"https?://[^/?#]*/v1/(streams|files|predictions)/")
-_TOKEN: Final = re.compile(r"(?P<id>[A-Za-z0-9_-]{1,128})-(?P<code>[a-z2-7]{32})")
+_TOKEN: Final = re.compile(r"(?P<id>[A-Za-z0-9_-]{1,128})-(?P<code>[0-9a-f]{40})")
 
 
 def stream_kind(url: str) -> str:
@@ -61,5 +60,4 @@ class StreamTokens:
 
     def _code(self, kind: str, prediction_id: str) -> str:
         text = f"stream\n{kind}\n{prediction_id}".encode()
-        digest = hmac.digest(self._secret, text, "sha256")
-        return base64.b32encode(digest[:20]).decode().lower()
+        return hmac.digest(self._secret, text, "sha256")[:20].hex()

@@ -11,8 +11,8 @@ upstream                               client's side
 The map is one to one on URLs of the configured origins and leaves every other string alone. A
 string is a URL of a known origin only when it *is* one, whole and plainly written: no surrounding
 text or whitespace, no user-info, no fragment, no upper-case host, no default port spelled out, no
-``.`` or ``..`` segments, no empty segments, no encoded slashes or dots. Characters that HTTP clients
-always percent-encode on their way (é, say) are encoded in the client's form and the mirror's key.
+``.`` or ``..`` segments, no empty segments, no encoded slashes or dots. Characters that clients
+always percent-encode on the way (é, say) are encoded in the client's form and the mirror's key.
 
 What clients send back in ``input`` is read more generously (``from_client``, ``upstream_file``):
 there, a spelling that was not recognised would be a file that upstream cannot fetch, or one that
@@ -20,7 +20,7 @@ escaped the check of who owns it.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -66,15 +66,20 @@ MAX_URL: Final = 8192
 API_PREFIX: Final = "/replicate/v1"
 DELIVERY_PREFIX: Final = "/replicate/delivery/"
 
-_URL: Final = re.compile(
-    r"(?P<scheme>https?)://(?P<authority>[^/?#\\@]+)(?P<path>/[^?#]*)(?P<query>\?[^#]+)?"
-)
 _UNRESERVED: Final = "-._~!$&'()*+,;=:@/"
-_PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
-_QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
-# Encoded dots, slashes, backslashes and control characters: what some reader on the way would
-# decode and then take for something else.
-_TRAP: Final = re.compile(r"%(?:2e|2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
+_STEP_CHAR: Final = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
+# Never in a path: encoded dots, slashes, backslashes and control characters, which some reader on
+# the way would decode and then take for something else; empty, "." and ".." segments.
+_PATH_TEXT: Final = (
+    rf"(?:/(?!\.\.?(?:[/?]|\Z))(?:[{_STEP_CHAR}]++"
+    r"|%(?!2[eEfF]|5[cC]|[01]|7[fF])[0-9A-Fa-f]{2})++)++/?"
+)
+_QUERY_TEXT: Final = rf"(?:[{_STEP_CHAR}/?]++|%[0-9A-Fa-f]{{2}})++"
+_URL: Final = re.compile(rf"(https?)://([a-z0-9._:-]++)({_PATH_TEXT})(\?{_QUERY_TEXT})?")
+_PATH_AND_QUERY: Final = re.compile(rf"{_PATH_TEXT}(?:\?{_QUERY_TEXT})?")
+_HTTP: Final = ("http://", "https://")
+# Blanks and control characters of every kind, backslashes and fragments: no URL has them, and text
+# that merely contains one has.
 _NEVER: Final = re.compile(
     r"[\x00-\x20\x7f-\xa0\\#\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
 )
@@ -168,7 +173,8 @@ class UrlMap:
         refuse_ambiguous(origins.delivery)
         self.api_origin = api
         self._delivery = origins.delivery
-        self._streams = origins.streams
+        self._is_delivery = _remembered(origins.delivery)
+        self._is_stream = _remembered(origins.streams)
         self._tokens = streams
         # Some 'next' links were recorded with http:// although the API is asked by https.
         twin = "http" + api.removeprefix("https")
@@ -184,33 +190,31 @@ class UrlMap:
         """``url`` as an address of the API under ``/v1/``."""
         for origin in self._api_origins:
             if url.startswith(origin) and url.startswith("/v1/", len(origin)):
-                path, mark, query = url[len(origin) :].partition("?")
-                if len(url) <= MAX_URL and _plain(path, query) and (query or not mark):
-                    return ApiUrl(url[len(origin) :])
+                path_and_query = url[len(origin) :]
+                if len(url) <= MAX_URL and _PATH_AND_QUERY.fullmatch(path_and_query):
+                    return ApiUrl(path_and_query)
         return None
 
     def delivery(self, url: str) -> DeliveryUrl | None:
         """``url`` as an output file of a configured origin."""
-        match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
-        if match is None or _NEVER.search(url):
+        if len(url) > MAX_URL or not url.startswith(_HTTP):
             return None
-        authority = split_authority(match["authority"])
-        if authority is None or not find_pattern(self._delivery, *authority, match["scheme"]):
+        match = _URL.fullmatch(url)
+        if match is None:
+            if _NEVER.search(url):
+                return None
+            url = quote(url, safe=_UNRESERVED + "?%")
+            match = _URL.fullmatch(url)
+            if match is None:
+                return None
+        if not self._is_delivery(match[1], match[2]):
             return None
-        path = quote(match["path"], safe=_UNRESERVED + "%")
-        query = quote(match["query"] or "", safe=_UNRESERVED + "?%")
-        if not _plain(path, query[1:]):
-            return None
-        host = match["authority"]
-        return DeliveryUrl(host, path + query, f"{match['scheme']}://{host}{path}{query}")
+        return DeliveryUrl(match[2], url[match.start(3) :], url)
 
     def stream(self, url: str) -> StreamUrl | None:
         """``url`` as an event stream of a configured origin."""
         match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
-        if match is None or not _plain(match["path"], (match["query"] or "")[1:]):
-            return None
-        authority = split_authority(match["authority"])
-        if authority is None or not find_pattern(self._streams, *authority, match["scheme"]):
+        if match is None or not self._is_stream(match[1], match[2]):
             return None
         return StreamUrl(stream_kind(url), url)
 
@@ -251,10 +255,10 @@ class UrlMap:
             raise UnsafePath("not a host of output files")
         if len(raw_path) + len(raw_query) > MAX_URL:
             raise UnsafePath("longer than any output file's address")
-        if not _plain("/" + rest, raw_query):
+        path_and_query = f"/{rest}?{raw_query}" if raw_query else f"/{rest}"
+        if "?" in rest or not _PATH_AND_QUERY.fullmatch(path_and_query):
             raise UnsafePath("not an output file's path")
-        query = f"?{raw_query}" if raw_query else ""
-        return f"{pattern.scheme}://{host}/{rest}{query}"
+        return f"{pattern.scheme}://{host}{path_and_query}"
 
     def from_client(self, url: str, own_origins: Collection[str]) -> FromClient | None:
         """What a client-side URL of this gateway stands for; ``None`` if it is not one.
@@ -303,16 +307,17 @@ class UrlMap:
             if not _FILE_ID.fullmatch(file_id) or len(steps) > 3:
                 return GatewayUnusable("it is not the address of an uploaded file")
             upstream = f"{self.api_origin}/v1/files/{file_id}"
-            if steps[2:] == ["download"] and query and _QUERY.fullmatch(query):
+            if steps[2:] == ["download"] and _PATH_AND_QUERY.fullmatch(f"/download?{query}"):
                 upstream += f"/download?{query}"
             elif steps[2:]:
                 return GatewayUnusable("it is not the address of an uploaded file")
             return GatewayApiFile(file_id, upstream)
-        if not steps or not _plain(path, query):
+        path_and_query = f"{path}?{query}" if query else path
+        if not steps or not _PATH_AND_QUERY.fullmatch(path_and_query):
             return None
-        raw = path.split("/")[1:]
+        raw = path_and_query.split("/")[1:]
         tail = "/".join(_below_v1(raw[1:] if raw[0] == "replicate" else raw))
-        return GatewayApi(f"{self.api_origin}/v1/{tail}" + (f"?{query}" if query else ""))
+        return GatewayApi(f"{self.api_origin}/v1/{tail}")
 
 
 def origin_of(url: str) -> str:
@@ -353,12 +358,15 @@ def _host_of(origin: str) -> tuple[str, str]:
     return host, "" if int(port) in DEFAULT_PORTS.values() else port
 
 
-def _plain(path: str, query: str) -> bool:
-    """Whether every reader on the way takes this path and query for the same thing."""
-    if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query) or _TRAP.search(path):
-        return False
-    steps = path.split("/")[1:]
-    return "" not in steps[:-1] and "." not in steps and ".." not in steps and steps != [""]
+def _remembered(patterns: Sequence[OriginPattern]) -> Callable[[str, str], bool]:
+    """Whether a scheme and ``host[:port]`` are covered; the answers for the last hosts are kept."""
+
+    @lru_cache(maxsize=1024)
+    def covered(scheme: str, host: str) -> bool:
+        authority = split_authority(host)
+        return authority is not None and find_pattern(patterns, *authority, scheme) is not None
+
+    return covered
 
 
 def _steps(path: str) -> list[str]:

@@ -1,6 +1,8 @@
 """Bodies are read as text and edited in place."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +41,17 @@ layouts = st.sampled_from(
 )
 
 
-def strings_of(value, path=()):
+Layout = dict[str, object]
+
+
+def written(document: object, layout: Layout) -> bytes:
+    return json.dumps(document, **layout).encode()  # type: ignore[arg-type]  # layouts vary
+
+
+Path = tuple[str | int, ...]
+
+
+def strings_of(value: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):
@@ -51,8 +63,8 @@ def strings_of(value, path=()):
 
 
 @given(documents, layouts)
-def test_string_spans_are_what_a_json_parser_finds(document, layout):
-    body = json.dumps(document, **layout).encode()
+def test_string_spans_are_what_a_json_parser_finds(document: object, layout: Layout) -> None:
+    body = written(document, layout)
     spans = list(string_spans(body))
     assert [(span.path, span.value) for span in spans] == list(strings_of(document))
     for span in spans:
@@ -60,8 +72,8 @@ def test_string_spans_are_what_a_json_parser_finds(document, layout):
 
 
 @given(objects, layouts)
-def test_member_spans_are_the_members(document, layout):
-    body = json.dumps(document, **layout).encode()
+def test_member_spans_are_the_members(document: dict[str, object], layout: Layout) -> None:
+    body = written(document, layout)
     members = member_spans(body)
     assert {m.name: json.loads(body[m.start : m.end]) for m in members} == document
     for member in members:
@@ -70,14 +82,16 @@ def test_member_spans_are_the_members(document, layout):
 
 
 @given(st.lists(documents, max_size=5), layouts)
-def test_item_spans_are_the_items(document, layout):
-    body = json.dumps(document, **layout).encode()
+def test_item_spans_are_the_items(document: list[object], layout: Layout) -> None:
+    body = written(document, layout)
     assert [json.loads(body[start:end]) for start, end in item_spans(body)] == document
 
 
 @given(objects, layouts, st.data())
-def test_dropping_members_leaves_the_others_byte_for_byte(document, layout, data):
-    body = json.dumps(document, **layout).encode()
+def test_dropping_members_leaves_the_others_byte_for_byte(
+    document: dict[str, object], layout: Layout, data: st.DataObject
+) -> None:
+    body = written(document, layout)
     names = data.draw(st.sets(st.sampled_from(sorted(document)) | texts) if document else st.none())
     names = names or set()
     result = drop_members(body, names)
@@ -90,8 +104,10 @@ def test_dropping_members_leaves_the_others_byte_for_byte(document, layout, data
 
 
 @given(objects, layouts, objects)
-def test_setting_members_leaves_the_others_byte_for_byte(document, layout, values):
-    body = json.dumps(document, **layout).encode()
+def test_setting_members_leaves_the_others_byte_for_byte(
+    document: dict[str, object], layout: Layout, values: dict[str, object]
+) -> None:
+    body = written(document, layout)
     result = set_members(body, values)
     assert json.loads(result) == document | values
     after = {m.name: result[m.key_start : m.end] for m in member_spans(result)}
@@ -100,26 +116,26 @@ def test_setting_members_leaves_the_others_byte_for_byte(document, layout, value
             assert after[member.name] == body[member.key_start : member.end]
 
 
-def test_setting_replaces_where_it_stands_and_adds_at_the_end():
+def test_setting_replaces_where_it_stands_and_adds_at_the_end() -> None:
     body = b'{ "a" : 1.50 , "b":2 }\n'
     assert set_members(body, {"b": [1], "c": None}) == b'{ "a" : 1.50 , "b":[1],"c":null }\n'
     assert set_members(b"{ }", {"a": "é"}) == '{"a":"é" }'.encode()
 
 
-def test_repeated_members_are_all_dropped_and_all_replaced():
+def test_repeated_members_are_all_dropped_and_all_replaced() -> None:
     body = b'{"a":1,"b":2,"\\u0061":3}'
     assert drop_members(body, {"a"}) == b'{"b":2}'
     assert set_members(body, {"a": 0}) == b'{"a":0,"b":2,"\\u0061":0}'
 
 
-def test_edits_that_overlap_are_refused():
+def test_edits_that_overlap_are_refused() -> None:
     with pytest.raises(ValueError, match="overlap"):
         replace_spans(b"abcdef", [(0, 3, b"x"), (2, 4, b"y")])
 
 
 @given(documents, layouts)
-def test_load_agrees_with_a_json_parser(document, layout):
-    body = json.dumps(document, **layout).encode()
+def test_load_agrees_with_a_json_parser(document: object, layout: Layout) -> None:
+    body = written(document, layout)
     loaded = load(body)
     assert json.dumps(loaded) == json.dumps(document) or any(
         isinstance(number, float) for number in numbers_of(loaded)
@@ -127,7 +143,7 @@ def test_load_agrees_with_a_json_parser(document, layout):
     assert list(strings_of(loaded)) == list(strings_of(document))
 
 
-def numbers_of(value):
+def numbers_of(value: object) -> Iterator[float]:
     if isinstance(value, int | float):
         yield value
     elif isinstance(value, list):
@@ -160,23 +176,23 @@ def numbers_of(value):
         b'{"a":"\\x41"}',
     ],
 )
-def test_what_is_not_a_json_object_is_refused(body):
+def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidJson) as caught:
         parse_object(body)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b'{"a":1,"a":1}', b'{"a":1,"b":{},"\\u0061":2}'])
-def test_a_repeated_top_level_key_is_refused(body):
+def test_a_repeated_top_level_key_is_refused(body: bytes) -> None:
     with pytest.raises(DuplicateKey, match='"a"'):
         parse_object(body)
 
 
-def test_a_key_repeated_further_down_is_not_ours_to_judge():
+def test_a_key_repeated_further_down_is_not_ours_to_judge() -> None:
     assert parse_object(b'{"input":{"a":1,"a":2}}') == {"input": {"a": 2}}
 
 
-def test_depth_is_bounded():
+def test_depth_is_bounded() -> None:
     deepest = MAX_DEPTH - 1
     assert parse_object(b'{"a":' + b"[" * deepest + b"]" * deepest + b"}")
     for depth in (MAX_DEPTH, 5_000, 1_000_000):
@@ -186,20 +202,20 @@ def test_depth_is_bounded():
             list(string_spans(b'{"a":' * (depth + 1) + b'"x"' + b"}" * (depth + 1)))
 
 
-def test_brackets_inside_strings_are_not_depth():
+def test_brackets_inside_strings_are_not_depth() -> None:
     assert parse_object(b'{"a":"' + b"[{" * 10_000 + b'"}')
 
 
-def test_many_shallow_containers_are_fine():
-    assert len(parse_object(b'{"a":[' + b",".join([b"[]"] * 1_000) + b"]}")["a"]) == 1_000
+def test_many_shallow_containers_are_fine() -> None:
+    assert parse_object(b'{"a":[' + b",".join([b"[]"] * 1_000) + b"]}") == {"a": [[]] * 1_000}
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"9" * 6_000, b"12345678901234567890123"])
-def test_huge_numbers_are_accepted(number):
+def test_huge_numbers_are_accepted(number: bytes) -> None:
     assert isinstance(parse_object(b'{"seed":' + number + b"}")["seed"], int | float)
 
 
-def test_half_a_surrogate_pair_becomes_a_replacement_character():
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     body = b'{"a":["\\ud800x","\\ud83d\\ude00"],"k\\udfff":1}'
     assert parse_object(body) == {"a": ["\ufffdx", "\U0001f600"], "k\ufffd": 1}
     assert [span.value for span in string_spans(body)] == ["\ufffdx", "\U0001f600"]
@@ -207,15 +223,13 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character():
 
 @settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text('"\\{}[],:u0 1a').map(str.encode))
-def test_garbage_ends_in_invalid_json_or_nothing_worse(body):
+def test_garbage_ends_in_invalid_json_or_nothing_worse(body: bytes) -> None:
     for read in (load, parse_object, member_spans, item_spans, lambda b: list(string_spans(b))):
-        try:
+        with contextlib.suppress(InvalidJson):
             read(body)
-        except InvalidJson:
-            pass
 
 
-def test_positions_can_be_asked_for_inside_a_document():
+def test_positions_can_be_asked_for_inside_a_document() -> None:
     body = b'{"a":{"x":["1","2"]},"b":"3"}'
     member = member_spans(body)[0]
     spans = list(string_spans(body, member.start, member.end, path=("a",)))

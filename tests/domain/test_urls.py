@@ -425,7 +425,7 @@ def test_a_stream_token_opens_nothing_but_its_own_stream() -> None:
     assert TOKENS.read("streams", token) is None
     assert TOKENS.read("files", token.replace("p1-", "p2-")) is None
     assert StreamTokens(b"t" * 32).read("files", token) is None
-    for guess in ("", "p1", "p1-", "p1-" + "a" * 32, token + "a", token.upper(), "\u00e9"):
+    for guess in ("", "p1", "p1-", "p1-" + "a" * 40, token + "a", token.upper(), "\u00e9"):
         assert TOKENS.read("files", guess) is None
 
 
