@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import uvicorn
 
 from gateway.clock import SystemClock
 from gateway.simulator.config import SimulatorConfig
@@ -71,7 +72,9 @@ async def serve(config: SimulatorConfig) -> None:
 def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    asyncio.run(serve(read_arguments(sys.argv[1:])))
+    loop_factory = uvicorn.Config(app="", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve(read_arguments(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ class Addresses:
     control: str = ""
 
     def _seal(self, purpose: str, subject: str) -> str:
-        digest = hmac.new(self.secret, f"{purpose}/{subject}".encode(), hashlib.sha256).digest()
-        return base64.b32encode(digest).decode().lower()[:ID_CHARS]
+        text = f"{purpose}/{subject}".encode()
+        return hashlib.blake2b(text, digest_size=ID_CHARS // 2, key=self.secret).hexdigest()
 
     def v1(self, path: str) -> str:
         """Return an address of the API."""

@@ -15,13 +15,15 @@ from gateway.simulator.creation import not_found
 from gateway.simulator.faults import Fault
 from gateway.simulator.limits import Allowance
 from gateway.simulator.log import LoggedRequest
-from gateway.simulator.operations import Counted, Operation, find_operation
+from gateway.simulator.operations import BY_NAME, Counted, Operation, find_operation
 from gateway.simulator.wire import Reply, Request
 from gateway.simulator.world import World
 
 Handler = Callable[[World, Request], Awaitable[Reply]]
 _LOW_CREDIT_PER_MINUTE = 6
 _LOW_CREDIT_PER_SECOND = 1
+
+_STREAM_BODIES = frozenset(name for name, operation in BY_NAME.items() if operation.streams_body)
 
 HANDLERS: Mapping[str, Handler] = {
     "account.get": account_routes.account,
@@ -77,20 +79,18 @@ class Api:
         found = find_operation(request.method, request.path)
         if found is None:
             return ""
-        request.params = found[1]
-        return found[0].name
+        operation, request.params = found
+        return operation.name
 
-    def reads_body(self, request: Request) -> bool:
+    def reads_body(self, entry: LoggedRequest) -> bool:
         """Return whether this is an upload."""
-        found = find_operation(request.method, request.path)
-        return found is not None and found[0].streams_body
+        return entry.operation in _STREAM_BODIES
 
     async def answer(self, request: Request, entry: LoggedRequest, _fault: Fault | None) -> Reply:
         """Check token and allowance, then do the operation."""
-        found = find_operation(request.method, request.path)
-        if found is None:
+        operation = BY_NAME.get(entry.operation)
+        if operation is None:
             raise not_found()
-        operation, request.params = found
         if operation.needs_token and not self._world.knows_token(request.header("authorization")):
             return unauthenticated()
         allowance = self._take(operation)

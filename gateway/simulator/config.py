@@ -70,7 +70,7 @@ class SimulatorConfig:
     keep_predictions: int = 200_000
     """Older ones are forgotten, so that memory stays bounded."""
 
-    keep_log_entries: int = 50_000
+    keep_log_entries: int = 20_000
 
     @property
     def scheme(self) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from gateway.simulator.creation import Refused
 from gateway.simulator.faults import Fault
 from gateway.simulator.wire import (
     BodyNotJson,
@@ -31,7 +32,7 @@ class Control:
 
     GET /health · GET, DELETE /log (filters as query: origin, method, path, path_prefix, operation,
     status, internal) · GET /log/count · GET, PUT, POST, DELETE /faults · GET, PATCH /config ·
-    GET /predictions · GET /predictions/{id} · POST /predictions/{id}/{expire|forget} ·
+    GET, POST /predictions · GET /predictions/{id} · POST /predictions/{id}/{expire|forget} ·
     GET /usage · POST /advance {"seconds"} · GET /origins · POST /origins/{name}/{stop|start}
     """
 
@@ -46,6 +47,8 @@ class Control:
         await request.read(_MAX_BODY_BYTES)
         try:
             reply = await self._answer(request)
+        except Refused as refused:
+            reply = refused.reply
         except (BodyNotJson, TypeError, ValueError, KeyError) as error:
             reply = problem(422, f"{type(error).__name__}: {error}")
         await send_reply(reply, send, head=request.method == "HEAD")
@@ -61,16 +64,8 @@ class Control:
                 return self._faults(request)
             case (_, "config"):
                 return self._config(request)
-            case ("GET", "predictions"):
-                shown: list[Json] = list(self._simulator.documents())
-                return json_reply(shown)
-            case ("GET", "predictions", wanted):
-                document = self._simulator.prediction(wanted)
-                return problem(404, "unknown") if document is None else json_reply(document)
-            case ("POST", "predictions", wanted, "expire"):
-                return _done(self._simulator.expire(wanted))
-            case ("POST", "predictions", wanted, "forget"):
-                return _done(self._simulator.forget(wanted))
+            case (_, "predictions", *rest):
+                return self._predictions(request, rest)
             case ("GET", "usage"):
                 usage: list[Json] = [row.as_json() for row in self._simulator.usage()]
                 return json_reply(usage)
@@ -80,6 +75,30 @@ class Control:
                 return json_reply({"now": self._simulator.now()})
             case (_, "origins", *_):
                 return await self._origins(request, parts)
+            case _:
+                return problem(404, "no such control")
+
+    def _predictions(self, request: Request, rest: list[str]) -> Reply:
+        match (request.method, *rest):
+            case ("GET",):
+                shown: list[Json] = list(self._simulator.documents())
+                return json_reply(shown)
+            case ("POST",):
+                body = request.json_object()
+                given = body.get("input")
+                made = self._simulator.create(
+                    str(body["version"]),
+                    dict(given) if isinstance(given, dict) else {},
+                    str(body.get("source", "web")),
+                )
+                return json_reply({"id": made}, 201)
+            case ("GET", wanted):
+                document = self._simulator.prediction(wanted)
+                return problem(404, "unknown") if document is None else json_reply(document)
+            case ("POST", wanted, "expire"):
+                return _done(self._simulator.expire(wanted))
+            case ("POST", wanted, "forget"):
+                return _done(self._simulator.forget(wanted))
             case _:
                 return problem(404, "no such control")
 

@@ -164,6 +164,7 @@ def make(
     given: JsonObject,
     body: JsonObject,
     cancel_after_s: float = math.inf,
+    source: str = "api",
 ) -> Prediction:
     """Make a prediction or a training. Raises Refused if the input does not fit the model."""
     if violations := runnable.program.schema.violations(given):
@@ -186,6 +187,7 @@ def make(
         run_s=0.0,
         pace=pace,
         official=runnable.official,
+        source=source,
         deployment=runnable.deployment,
         destination=runnable.destination,
         webhook=_text(body.get("webhook")),

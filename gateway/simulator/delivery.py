@@ -1,8 +1,6 @@
 """The output origin: the files that predictions leave behind, and the pictures of model pages."""
 
-import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -17,7 +15,6 @@ from gateway.simulator.scripts import OutputFile
 from gateway.simulator.wire import Reply, Request
 from gateway.simulator.world import World
 
-_KEEP_BYTES = 64 * 1024 * 1024
 _PUBLIC_FOLDERS = ("/models_models_featured_image/", "/pbxt/examples/")
 
 
@@ -42,15 +39,12 @@ class Delivery:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._kept_bytes = 0
-        self._drawing = asyncio.Lock()
 
     def operation(self, request: Request) -> str:
         """Return `delivery.get` or `delivery.head`."""
         return f"delivery.{request.method.lower()}"
 
-    def reads_body(self, _request: Request) -> bool:
+    def reads_body(self, _entry: LoggedRequest) -> bool:
         """Return False."""
         return False
 
@@ -139,22 +133,9 @@ class Delivery:
             return Delivered(
                 key, file.media_type, size, f'"{mark}"', None, made_at, file.trickle_bytes_per_s
             )
-        content = await self._drawn(key, file)
-        mark = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        return Delivered(key, file.media_type, len(content), f'"{mark}"', content, made_at)
-
-    async def _drawn(self, key: str, file: OutputFile) -> bytes:
-        async with self._drawing:
-            content = self._kept.get(key)
-            if content is not None:
-                self._kept.move_to_end(key)
-                return content
-            content = b"" if file.render is None else await asyncio.to_thread(file.render)
-            self._kept[key] = content
-            self._kept_bytes += len(content)
-            while self._kept_bytes > _KEEP_BYTES and len(self._kept) > 1:
-                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
-        return content
+        made = await self._world.renderings.get(key, file)
+        size = len(made.content)
+        return Delivered(key, file.media_type, size, f'"{made.md5}"', made.content, made_at)
 
     def finish(self, _request: Request, reply: Reply) -> None:
         """Add the headers of a content delivery network."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from gateway.simulator.wire import Json
 
 KEEP_BODY_BYTES = 64 * 1024
-_KEEP_ALL_BODIES_BYTES = 64 * 1024 * 1024
+_KEEP_ALL_BODIES_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class RequestLog:
     and left out of every query unless asked for.
     """
 
-    keep: int = 50_000
+    keep: int = 20_000
     _entries: deque[LoggedRequest] = field(default_factory=deque)
     _body_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

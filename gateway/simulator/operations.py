@@ -87,6 +87,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("webhooks.default.secret.get", "GET", "/v1/webhooks/default/secret"),
 )
 
+BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in OPERATIONS}
+
 _BY_SHAPE: Mapping[tuple[str, int], tuple[Operation, ...]] = {
     shape: tuple(
         operation

@@ -1,12 +1,13 @@
 """What the three public origins have in common: log, break on purpose, answer."""
 
+import hashlib
 from typing import Protocol
 
 from gateway.simulator.breaking import break_off, early_reply, late_reply
 from gateway.simulator.creation import Refused
 from gateway.simulator.faults import Fault, FaultKind
 from gateway.simulator.fetching import INTERNAL_HEADER
-from gateway.simulator.log import LoggedRequest
+from gateway.simulator.log import KEEP_BODY_BYTES, LoggedRequest
 from gateway.simulator.wire import (
     BodyTooLarge,
     BrokenOff,
@@ -35,7 +36,7 @@ class Answers(Protocol):
     def operation(self, request: Request) -> str:
         """Return what a request is for, as faults and the log name it; sets its parameters."""
 
-    def reads_body(self, request: Request) -> bool:
+    def reads_body(self, entry: LoggedRequest) -> bool:
         """Return whether the answer reads the request's body by itself."""
 
     async def answer(self, request: Request, entry: LoggedRequest, fault: Fault | None) -> Reply:
@@ -107,7 +108,8 @@ class Origin:
         await send_reply(reply, send, head=request.method == "HEAD")
 
     async def _read_body(self, request: Request, entry: LoggedRequest) -> Reply | None:
-        if self._answers.reads_body(request):
+        if self._answers.reads_body(entry):
+            self._listen_in(request, entry)
             return None
         try:
             await request.read(MAX_BODY_BYTES)
@@ -117,6 +119,26 @@ class Origin:
         if request.body:
             self._world.log.keep_body(entry, request.body)
         return None
+
+    def _listen_in(self, request: Request, entry: LoggedRequest) -> None:
+        """Log a body that is read elsewhere: its beginning, its length and its digest."""
+        digest, head, size, noted = hashlib.sha256(), bytearray(), 0, False
+        receive = request.receive
+
+        async def listening() -> Message:
+            nonlocal size, noted
+            message = await receive()
+            if message["type"] == "http.request" and not noted:
+                piece: bytes = message.get("body", b"")
+                digest.update(piece)
+                head.extend(piece[: max(0, KEEP_BODY_BYTES - len(head))])
+                size += len(piece)
+                if not message.get("more_body", False):
+                    noted = True
+                    self._world.log.keep_body(entry, bytes(head), size, digest.hexdigest())
+            return message
+
+        request.receive = listening
 
     def _take_fault(self, request: Request, entry: LoggedRequest) -> Fault | None:
         if entry.internal:

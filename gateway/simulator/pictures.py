@@ -113,7 +113,9 @@ def _paint(card: Card) -> "Image.Image":
     digest = hashlib.sha256(f"{card.seed}/{card.text}".encode()).digest()
     hue = digest[0] / 256
     size = (card.width, card.height)
-    shade = Image.linear_gradient("L").rotate(45 * (digest[1] % 8)).resize(size)
+    # Turned, a square of 256 keeps an upright one of 180 in its middle.
+    turned = Image.linear_gradient("L").rotate(45 * (digest[1] % 8))
+    shade = turned.crop((38, 38, 218, 218)).resize(size, Image.Resampling.BILINEAR)
     dark, light = _colour(hue, 0.75, 0.28), _colour(hue + 0.12, 0.55, 0.80)
     picture = ImageOps.colorize(shade, black=dark, white=light)
     draw = ImageDraw.Draw(picture)

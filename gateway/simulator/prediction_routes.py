@@ -1,6 +1,5 @@
 """Operations on predictions."""
 
-import asyncio
 import re
 from datetime import UTC, datetime
 
@@ -18,7 +17,6 @@ from gateway.simulator.creation import (
 from gateway.simulator.documents import list_item
 from gateway.simulator.lifecycle import Prediction
 from gateway.simulator.listing import data_uri, list_reply
-from gateway.simulator.scripts import OutputFile
 from gateway.simulator.wire import (
     BodyNotJson,
     Json,
@@ -139,10 +137,12 @@ async def _blocking_document(world: World, prediction: Prediction) -> JsonObject
 async def _inline_files(world: World, prediction: Prediction, output: Json) -> Json:
     replaced: dict[str, str] = {}
     for file in world.script(prediction).files:
-        content = await _small_content(file, world.config.inline_max_bytes)
-        if content is not None:
+        if file.render is None:
+            continue
+        made = await world.renderings.get(f"{prediction.id}/{file.name}", file)
+        if len(made.content) <= world.config.inline_max_bytes:
             url = world.addresses.output(prediction.id, file.name)
-            replaced[url] = data_uri(file.media_type, content)
+            replaced[url] = data_uri(file.media_type, made.content)
 
     def walk(value: Json) -> Json:
         if isinstance(value, str):
@@ -152,13 +152,6 @@ async def _inline_files(world: World, prediction: Prediction, output: Json) -> J
         return [walk(item) for item in value] if isinstance(value, list) else value
 
     return walk(output)
-
-
-async def _small_content(file: OutputFile, limit: int) -> bytes | None:
-    if file.render is None:
-        return None
-    content = await asyncio.to_thread(file.render)
-    return content if len(content) <= limit else None
 
 
 async def get(world: World, request: Request) -> Reply:

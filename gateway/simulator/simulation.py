@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.simulator.api import Api
 from gateway.simulator.config import ADDRESS_FIELDS, SimulatorConfig
 from gateway.simulator.control import Control
+from gateway.simulator.creation import make, resolve_version
 from gateway.simulator.delivery import Delivery
 from gateway.simulator.documents import metrics
 from gateway.simulator.faults import Faults
@@ -229,6 +230,15 @@ class Simulator:
             self._world.document(prediction)
             for prediction in list(self._world.predictions.in_order())
         ]
+
+    def create(self, version: str, given: JsonObject, source: str = "web") -> str:
+        """Make a prediction as somebody else on the same account would, and return its id.
+
+        `version` is what `predictions.create` takes. Raises Refused. From the simulator's own
+        thread only.
+        """
+        runnable = resolve_version(self._world, version)
+        return make(self._world, runnable, given, {}, source=source).id
 
     def expire(self, wanted: str) -> bool:
         """Remove a prediction's data now instead of after its hour; False if it is unknown."""

@@ -31,7 +31,7 @@ class Streams:
         """Return `streams.read`."""
         return "streams.read"
 
-    def reads_body(self, _request: Request) -> bool:
+    def reads_body(self, _entry: LoggedRequest) -> bool:
         """Return False."""
         return False
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from gateway.simulator.lifecycle import ROUNDING_S, Moment, Prediction, moment, 
 from gateway.simulator.limits import SlidingWindow
 from gateway.simulator.log import RequestLog
 from gateway.simulator.predictions import PredictionStore
+from gateway.simulator.renderings import Renderings
 from gateway.simulator.scripts import FetchedInput, Job, Script
 from gateway.simulator.shelf import FLUX_SCHNELL_LORA, LORA_VERSION, stock
 from gateway.simulator.uploads import UploadStore
@@ -58,10 +60,13 @@ class World:
         self.trainings = PredictionStore()
         self.deployments: dict[str, Deployment] = {}
         self.uploads = UploadStore()
+        self.renderings = Renderings()
         self.log = RequestLog(config.keep_log_entries)
         self.faults = Faults()
         self.creates = SlidingWindow()
         self.reads = SlidingWindow()
+        self._lock = threading.RLock()
+        """Held where other threads may ask too."""
         self._scripts: OrderedDict[tuple[str, bool], Script] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -174,12 +179,13 @@ class World:
     def script(self, prediction: Prediction) -> Script:
         """Return a prediction's script; it is made again when it was dropped from memory."""
         key = (prediction.id, prediction.fetched is None)
-        script = self._scripts.get(key)
-        if script is None:
-            script = prediction.program.script(self.job(prediction))
-            self._scripts[key] = script
-            if len(self._scripts) > _KEEP_SCRIPTS:
-                self._scripts.popitem(last=False)
+        with self._lock:
+            script = self._scripts.get(key)
+            if script is None:
+                script = prediction.program.script(self.job(prediction))
+                self._scripts[key] = script
+                if len(self._scripts) > _KEEP_SCRIPTS:
+                    self._scripts.popitem(last=False)
         return script
 
     def fetched(self, prediction: Prediction, outcome: FetchedInput) -> None:
@@ -216,14 +222,17 @@ class World:
 
     def settle_trainings(self) -> None:
         """Push the versions of trainings that have succeeded since this was last asked."""
-        running: list[Prediction] = []
-        for training in self.unsettled_trainings:
-            reached = self.moment(training)
-            if not reached.terminal:
-                running.append(training)
-            elif reached.status == "succeeded":
-                self._push(training)
-        self.unsettled_trainings = running
+        if not self.unsettled_trainings:
+            return
+        with self._lock:
+            running: list[Prediction] = []
+            for training in self.unsettled_trainings:
+                reached = self.moment(training)
+                if not reached.terminal:
+                    running.append(training)
+                elif reached.status == "succeeded":
+                    self._push(training)
+            self.unsettled_trainings = running
 
     def _push(self, training: Prediction) -> None:
         model = self.catalogue.named(training.destination or "")
