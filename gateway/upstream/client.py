@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 
@@ -64,6 +64,16 @@ _NOT_SENT: Final = frozenset(
 # Carried out twice, these do what they do once; aiohttp repeats them on its own when a kept
 # connection turns out to be closed. Everything else gets a connection of its own.
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "DELETE"})
+
+
+class Turn(Protocol):
+    """Follows one request through the line."""
+
+    def taken(self) -> Sequence[tuple[str, str]]:
+        """Hear that it is sent now; return headers that depend on how long it has waited."""
+
+    def lost(self) -> None:
+        """Hear that upstream turned it away unread (429), and that it waits again."""
 
 
 class Upstream:
@@ -127,6 +137,7 @@ class Upstream:
         user: str | None = None,
         read_timeout_s: float | None = None,
         max_wait_s: float | None = None,
+        turn: "Turn | None" = None,
     ) -> Answer:
         """Send one request and return the whole answer, whatever its status says.
 
@@ -146,6 +157,7 @@ class Upstream:
             user=user,
             read_timeout_s=silence_s,
             max_wait_s=max_wait_s,
+            turn=turn,
         ) as answer:
             try:
                 # A body that drips is not silence; but it must come to an end.
@@ -170,6 +182,7 @@ class Upstream:
         user: str | None = None,
         read_timeout_s: float | None = None,
         max_wait_s: float | None = None,
+        turn: "Turn | None" = None,
     ) -> AsyncIterator[StreamedAnswer]:
         """Send one request; the answer's body is read from what this yields, as it arrives.
 
@@ -181,6 +194,7 @@ class Upstream:
             urgency,
             user,
             self._allowance.max_queue_s if max_wait_s is None else max_wait_s,
+            turn,
         )
         try:
             passed, length = passed_on(response), plain_length(response)
@@ -233,18 +247,23 @@ class Upstream:
         urgency: Urgency,
         user: str | None,
         max_wait_s: float,
+        turn: "Turn | None",
     ) -> httpx.Response:
         kind = Kind.CREATE if operation.creates else Kind.REQUEST
         deadline = self._clock.now() + max_wait_s
         again = False
         while True:
             await self._allowance.admit(kind, urgency, user, deadline=deadline, again=again)
+            if turn is not None:
+                request.headers.update(turn.taken())
             response = await self._once(operation, request)
             remaining = whole_number(response.headers.get("ratelimit-remaining"))
             if response.status_code != 429:
                 if remaining is not None:
                     await self._allowance.note(kind, Correction(remaining))
                 return response
+            if turn is not None:
+                turn.lost()
             wait_s = await self._throttled(response)
             await self._allowance.note(kind, Correction(remaining, wait_s))
             if not _can_be_sent_again(request):
