@@ -1,0 +1,422 @@
+"""From reservation to prediction: each create is counted before it is sent, and ends in one of
+three ways. It is recorded, or given back, or its fate is unknown and it stays counted.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, bindparam, case, select
+
+from gateway.domain.admission import Admitted, Decision
+from gateway.domain.models import rule_applies
+from gateway.domain.plans import Metric, QuotaRule
+from gateway.domain.quota import Standing
+from gateway.ledger import files as file_rows
+from gateway.ledger import quotas
+from gateway.ledger.create_rows import (
+    DOUBT,
+    INSERT,
+    OPEN,
+    RECORDED,
+    REFUSED,
+    RELEASED,
+    RESERVED,
+    SELECT,
+    CreateRow,
+    Reservation,
+    StoredAnswer,
+    create_of,
+    doubts,
+    get,
+    get_locked,
+    known_predictions,
+    of_prediction,
+    values_of,
+)
+from gateway.ledger.prediction_rows import day_of, running_count
+from gateway.ledger.statements import insert_or_ignore
+from gateway.ledger.tables import creates, documents, predictions, workers
+
+IDEMPOTENCY_S = 86_400
+"""How long an ``Idempotency-Key`` means the same prediction."""
+
+__all__ = [
+    "IDEMPOTENCY_S",
+    "Conflict",
+    "CreateRow",
+    "NewPrediction",
+    "Refused",
+    "Repeated",
+    "Reservation",
+    "Reserved",
+    "StoredAnswer",
+    "adopt",
+    "doubt",
+    "doubt_of_dead",
+    "doubts",
+    "find_joinable",
+    "get",
+    "known_predictions",
+    "mark_delivered",
+    "of_prediction",
+    "prune",
+    "record",
+    "refuse",
+    "release",
+    "reserve",
+    "take_joinable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Set aside; `standings` are those of the rules that count it, itself included."""
+
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was set aside, for this reason."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The same Idempotency-Key was used for the same create before: this is what it led to."""
+
+    create: CreateRow
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The same Idempotency-Key was used for another create."""
+
+    create: CreateRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPrediction:
+    """A prediction or training as upstream first showed it. `rank` is its status's."""
+
+    id: str
+    status: str
+    rank: int
+    document: bytes
+    created_at: float
+    next_look_at: float
+    model: str | None = None
+    version: str | None = None
+    source: str | None = None
+
+
+_BY_IDEMPOTENCY = SELECT.where(
+    creates.c.user_id == bindparam("user"), creates.c.idempotency_key == bindparam("idem")
+)
+_FREE_KEY = creates.update().where(creates.c.id == bindparam("key")).values(idempotency_key=None)
+_FINISH = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"))
+    .values(
+        state=bindparam("new_state"),
+        finished_at=bindparam("now"),
+        # What came to nothing gives its Idempotency-Key back: the next try is a new create.
+        idempotency_key=case(
+            (bindparam("keep_key"), creates.c.idempotency_key),
+            else_=None,
+        ),
+        prediction_id=bindparam("prediction"),
+        answer_status=bindparam("status"),
+        answer_headers=bindparam("headers"),
+        answer_body=bindparam("body"),
+    )
+)
+_DOUBT = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), creates.c.state == RESERVED)
+    .values(state=DOUBT, doubted_at=bindparam("now"))
+)
+_DOUBT_OF_DEAD = (
+    creates.update()
+    .where(
+        creates.c.state == RESERVED,
+        creates.c.at < bindparam("before"),
+        creates.c.worker.not_in(
+            select(workers.c.id).where(workers.c.beat_at >= bindparam("before"))
+        ),
+    )
+    .values(state=DOUBT, doubted_at=bindparam("now"))
+)
+_DELIVERED = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), creates.c.delivered_at.is_(None))
+    .values(delivered_at=bindparam("now"))
+)
+_UNDELIVERED = and_(creates.c.delivered_at.is_(None), creates.c.joined_at.is_(None))
+_JOINABLE = (
+    SELECT.where(
+        creates.c.key_id == bindparam("by_key"),
+        creates.c.body_digest == bindparam("digest"),
+        creates.c.at >= bindparam("since"),
+        creates.c.target == bindparam("to"),
+        creates.c.state.in_([*OPEN, RECORDED]),
+        _UNDELIVERED,
+    )
+    # One that has an answer before one that is still to be waited for.
+    .order_by(case((creates.c.state == RECORDED, 0), else_=1), creates.c.at, creates.c.id)
+    .limit(1)
+)
+_JOIN = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), _UNDELIVERED)
+    .values(joined_at=bindparam("now"))
+)
+_NEW_PREDICTION = insert_or_ignore(predictions)
+_NEW_DOCUMENT = documents.insert()
+
+
+def reserve(
+    conn: Connection,
+    reservation: Reservation,
+    rules: Sequence[tuple[QuotaRule, str]],
+    concurrent_limit: int | None,
+    decide: Callable[[Sequence[Standing], int], Decision],
+) -> Reserved | Refused | Repeated | Conflict:
+    """Set aside what a create will probably take, if `decide` admits it. Write it durably.
+
+    `decide` gets the standings of the rules that count this create (those on requests left out:
+    they are weighed on the way in) and how many of the user's predictions are running, which is
+    not looked up (0) without a `concurrent_limit`. It must be pure. With N left, exactly N of any
+    number of concurrent reservations are admitted.
+    """
+    quotas.hold(conn, reservation.user_id, reservation.team)
+    if reservation.idempotency_key is not None:
+        earlier = _earlier(conn, reservation)
+        if earlier is not None:
+            return earlier
+    names, at = reservation.names, reservation.at
+    counted = [
+        (rule, subject)
+        for rule, subject in rules
+        if rule.metric is not Metric.REQUESTS and rule_applies(rule, *names)
+    ]
+    subjects = quotas.subjects_of(reservation.user_id, reservation.team)
+    found = quotas.ensure(conn, counted, subjects, at)
+    running = 0 if concurrent_limit is None else running_count(conn, reservation.user_id)
+    decision = decide(quotas.standings_of(counted, found), running)
+    if not isinstance(decision, Admitted):
+        return Refused(decision)
+    conn.execute(INSERT, values_of(reservation))
+    changes = quotas.reserving(reservation.demand)
+    concerned = [row for row in found.values() if row.subject in subjects and row.concerns(names)]
+    quotas.add(conn, concerned, changes)
+    after = {row.key: quotas.changed(row, changes) for row in concerned}
+    return Reserved(tuple(quotas.standings_of(counted, found | after)))
+
+
+def record(
+    conn: Connection,
+    create_id: str,
+    prediction: NewPrediction,
+    files: Sequence[str],
+    now: float,
+    answer: StoredAnswer | None = None,
+) -> bool:
+    """Note which prediction a create became; what was set aside now belongs to that. Durable.
+
+    A model that only the answer names is counted by its rules from here on. False, and nothing
+    changed, if the create has been recorded or refused, or if the prediction is known already. One
+    that was given back too early is counted again.
+    """
+    create = get_locked(conn, create_id)
+    if create is None or create.state not in (*OPEN, RELEASED):
+        return False
+    quotas.hold(conn, create.user_id, create.team)
+    model = create.model or (prediction.model.lower() if prediction.model else None)
+    if conn.execute(_NEW_PREDICTION.on(conn), _values(create, prediction, model, now)).rowcount < 1:
+        return False
+    conn.execute(_NEW_DOCUMENT, {"prediction_id": prediction.id, "body": prediction.document})
+    _finish(conn, create, RECORDED, now, prediction.id, answer)
+    names = quotas.names_of(model, create.deployment)
+    quotas.apply_delta(
+        conn,
+        user_id=create.user_id,
+        team=create.team,
+        at=create.at,
+        names=names,
+        changes=quotas.reserving(create.demand),
+        known_as=create.names if create.open else None,
+    )
+    file_rows.register(conn, prediction.id, files, now)
+    return True
+
+
+def adopt(
+    conn: Connection,
+    create_id: str,
+    prediction: NewPrediction,
+    files: Sequence[str],
+    now: float,
+    answer: StoredAnswer | None = None,
+) -> bool:
+    """Give a create in doubt the prediction that was found to be its own: as `record`."""
+    return record(conn, create_id, prediction, files, now, answer)
+
+
+def refuse(
+    conn: Connection,
+    create_id: str,
+    now: float,
+    status: int,
+    body: bytes | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> bool:
+    """Give everything back: upstream refused the create. False if its fate was known already."""
+    return _give_back(conn, create_id, REFUSED, now, StoredAnswer(status, tuple(headers), body))
+
+
+def release(conn: Connection, create_id: str, now: float) -> bool:
+    """Give everything back: the create never happened. False if its fate was known already."""
+    return _give_back(conn, create_id, RELEASED, now, None)
+
+
+def doubt(conn: Connection, create_id: str, now: float) -> bool:
+    """Note that a create's fate is unknown; it stays counted until it is known."""
+    return conn.execute(_DOUBT, {"key": create_id, "now": now}).rowcount > 0
+
+
+def doubt_of_dead(conn: Connection, before: float, now: float) -> int:
+    """Doubt what was reserved before by workers not heard of since; return how many."""
+    return conn.execute(_DOUBT_OF_DEAD, {"before": before, "now": now}).rowcount
+
+
+def mark_delivered(conn: Connection, create_id: str, now: float) -> None:
+    """Note that the client has its answer, so that no retry may join this create."""
+    conn.execute(_DELIVERED, {"key": create_id, "now": now})
+
+
+def find_joinable(
+    conn: Connection, key_id: str, target: str, body_digest: str, since: float
+) -> CreateRow | None:
+    """Find an earlier attempt, made since then, whose answer its client never got.
+
+    One that is recorded comes before one that is still open. Take it (`take_joinable`) once its
+    answer is there.
+    """
+    row = conn.execute(
+        _JOINABLE, {"by_key": key_id, "to": target, "digest": body_digest, "since": since}
+    ).one_or_none()
+    return None if row is None else create_of(row)
+
+
+def take_joinable(conn: Connection, create_id: str, now: float) -> bool:
+    """Take an attempt's answer for a retry, each at most once; False if somebody else has."""
+    return conn.execute(_JOIN, {"key": create_id, "now": now}).rowcount > 0
+
+
+def prune(conn: Connection, before: float) -> int:
+    """Delete attempts made before then whose fate is known; return how many."""
+    return conn.execute(
+        creates.delete().where(creates.c.at < before, creates.c.state.not_in(OPEN))
+    ).rowcount
+
+
+def _earlier(conn: Connection, reservation: Reservation) -> Repeated | Conflict | None:
+    row = conn.execute(
+        _BY_IDEMPOTENCY, {"user": reservation.user_id, "idem": reservation.idempotency_key}
+    ).one_or_none()
+    if row is None:
+        return None
+    earlier = create_of(row)
+    if reservation.at - earlier.at >= IDEMPOTENCY_S and not earlier.open:
+        conn.execute(_FREE_KEY, {"key": earlier.id})
+        return None
+    same = (earlier.kind, earlier.target, earlier.body_digest) == (
+        reservation.kind,
+        reservation.target,
+        reservation.body_digest,
+    )
+    return Repeated(earlier) if same else Conflict(earlier)
+
+
+def _give_back(
+    conn: Connection, create_id: str, state: str, now: float, answer: StoredAnswer | None
+) -> bool:
+    create = get_locked(conn, create_id)
+    if create is None or not create.open:
+        return False
+    quotas.hold(conn, create.user_id, create.team)
+    _finish(conn, create, state, now, None, answer)
+    quotas.apply_delta(
+        conn,
+        user_id=create.user_id,
+        team=create.team,
+        at=create.at,
+        names=create.names,
+        changes=quotas.giving_back(create.demand),
+    )
+    return True
+
+
+def _finish(
+    conn: Connection,
+    create: CreateRow,
+    state: str,
+    now: float,
+    prediction_id: str | None,
+    answer: StoredAnswer | None,
+) -> None:
+    conn.execute(
+        _FINISH,
+        {
+            "key": create.id,
+            "new_state": state,
+            "now": now,
+            "keep_key": state == RECORDED,
+            "prediction": prediction_id,
+            "status": answer.status if answer else None,
+            "headers": json.dumps(answer.headers) if answer and answer.headers else None,
+            "body": answer.body if answer else None,
+        },
+    )
+
+
+def _values(
+    create: CreateRow, prediction: NewPrediction, model: str | None, now: float
+) -> dict[str, object]:
+    demand = create.demand
+    return {
+        "id": prediction.id,
+        "create_id": create.id,
+        "kind": create.kind,
+        "account": create.account,
+        "user_id": create.user_id,
+        "user_name": create.user_name,
+        "team": create.team,
+        "key_id": create.key_id,
+        "model": model,
+        "deployment": create.deployment,
+        "answered_model": prediction.model,
+        "version": prediction.version,
+        "status": prediction.status,
+        "status_rank": prediction.rank,
+        "source": prediction.source,
+        "created_at": prediction.created_at,
+        "charged_at": create.at,
+        "day": day_of(create.at),
+        "snapshot_at": now,
+        "next_look_at": prediction.next_look_at,
+        "origin": create.origin,
+        "webhook": create.webhook,
+        "webhook_events": (
+            None if create.webhook_events is None else json.dumps(create.webhook_events)
+        ),
+        "substitutions": json.dumps(create.substitutions) if create.substitutions else None,
+        "est_predictions": demand.predictions,
+        "est_predict_us": demand.predict_us,
+        "est_images": demand.images,
+        "est_tokens": demand.tokens,
+        "est_cost_nano": demand.cost_nano,
+    }

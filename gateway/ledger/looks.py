@@ -1,0 +1,177 @@
+"""Following running predictions: who looks next, and what was seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
+
+from gateway.ledger import files as file_rows
+from gateway.ledger.prediction_rows import COLUMNS, Row, row_of
+from gateway.ledger.statements import insert_or_replace
+from gateway.ledger.tables import documents, predictions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A prediction that has not ended, as upstream showed it at `at`. `rank` is its status's."""
+
+    document: bytes
+    status: str
+    rank: int
+    at: float
+    next_look_at: float
+    files: Sequence[str] = ()
+
+
+_RUNNING = predictions.c.settled_at.is_(None)
+_UNCLAIMED = or_(predictions.c.look_until.is_(None), predictions.c.look_until <= bindparam("now"))
+_CLAIM = (
+    predictions.update()
+    .where(
+        predictions.c.id == bindparam("key"),
+        _RUNNING,
+        _UNCLAIMED,
+        predictions.c.snapshot_at <= bindparam("not_newer_than"),
+    )
+    .values(look_until=bindparam("until"), look_by=bindparam("by"))
+)
+_RELEASE = (
+    predictions.update()
+    .where(predictions.c.id == bindparam("key"), predictions.c.look_by == bindparam("by"))
+    .values(look_until=bindparam("until"))
+)
+_DUE = (
+    select(*COLUMNS)
+    .where(_RUNNING, predictions.c.next_look_at <= bindparam("now"), _UNCLAIMED)
+    .order_by(predictions.c.next_look_at)
+    .limit(bindparam("most"))
+)
+_NEXT_DUE = select(func.min(predictions.c.next_look_at)).where(_RUNNING)
+_LOOK_AT = (
+    predictions.update()
+    .where(predictions.c.id == bindparam("key"), _RUNNING)
+    .values(next_look_at=bindparam("then"))
+)
+_SNAPSHOT = (
+    predictions.update()
+    .where(
+        predictions.c.id == bindparam("key"),
+        _RUNNING,
+        predictions.c.removed_at.is_(None),
+        # Never backwards: an older answer can arrive after a younger one.
+        or_(
+            predictions.c.status_rank < bindparam("new_rank"),
+            and_(
+                predictions.c.status_rank == bindparam("new_rank"),
+                predictions.c.snapshot_at <= bindparam("seen_at"),
+            ),
+        ),
+    )
+    .values(
+        status=bindparam("new_status"),
+        status_rank=bindparam("new_rank"),
+        snapshot_at=bindparam("seen_at"),
+        next_look_at=bindparam("then"),
+        look_until=None,
+        first_missing_at=None,
+    )
+)
+_SEEN = (
+    predictions.update()
+    .where(predictions.c.id == bindparam("key"), _RUNNING)
+    .values(next_look_at=bindparam("then"), look_until=None)
+)
+_MISSING = (
+    predictions.update()
+    .where(predictions.c.id == bindparam("key"), _RUNNING)
+    .values(first_missing_at=func.coalesce(predictions.c.first_missing_at, bindparam("missed_at")))
+)
+_MISSING_SINCE = select(predictions.c.first_missing_at).where(predictions.c.id == bindparam("key"))
+_ANNOUNCED = (
+    predictions.update()
+    .where(predictions.c.id == bindparam("key"))
+    .values(announced=bindparam("said"))
+)
+PUT_DOCUMENT = insert_or_replace(documents, "body")
+
+
+def claim_look(
+    conn: Connection,
+    prediction_id: str,
+    *,
+    now: float,
+    not_newer_than: float,
+    until: float,
+    by: str,
+) -> bool:
+    """Become the one who asks upstream, until then.
+
+    False if somebody else is about to, if the snapshot is newer than that, or if it has ended.
+    """
+    values = {
+        "key": prediction_id,
+        "now": now,
+        "not_newer_than": not_newer_than,
+        "until": until,
+        "by": by,
+    }
+    return conn.execute(_CLAIM, values).rowcount > 0
+
+
+def release_look(
+    conn: Connection, prediction_id: str, *, by: str, until: float | None = None
+) -> None:
+    """Give a claim back, at once or, so that nobody asks too soon, at `until`."""
+    conn.execute(_RELEASE, {"key": prediction_id, "by": by, "until": until})
+
+
+def due(conn: Connection, now: float, limit: int) -> list[Row]:
+    """List running predictions whose next look is due and that nobody looks at."""
+    return [row_of(row) for row in conn.execute(_DUE, {"now": now, "most": limit})]
+
+
+def next_due(conn: Connection) -> float | None:
+    """Return when the next look of all is due."""
+    at: float | None = conn.execute(_NEXT_DUE).scalar_one()
+    return at
+
+
+def look_at(conn: Connection, prediction_id: str, at: float) -> None:
+    """Set when the follower looks next."""
+    conn.execute(_LOOK_AT, {"key": prediction_id, "then": at})
+
+
+def store_snapshot(conn: Connection, prediction_id: str, snapshot: Snapshot) -> bool:
+    """Keep what was seen of a running prediction, and give the claim on it back.
+
+    False, and the stored document stays, if that one is newer (by rank of status, then by time), or
+    if the prediction has ended or was erased.
+    """
+    stored = conn.execute(
+        _SNAPSHOT,
+        {
+            "key": prediction_id,
+            "new_rank": snapshot.rank,
+            "new_status": snapshot.status,
+            "seen_at": snapshot.at,
+            "then": snapshot.next_look_at,
+        },
+    )
+    if stored.rowcount < 1:
+        conn.execute(_SEEN, {"key": prediction_id, "then": snapshot.next_look_at})
+        return False
+    conn.execute(PUT_DOCUMENT.on(conn), {"prediction_id": prediction_id, "body": snapshot.document})
+    file_rows.register(conn, prediction_id, snapshot.files, snapshot.at)
+    return True
+
+
+def note_missing(conn: Connection, prediction_id: str, at: float) -> float:
+    """Note that upstream does not know a running prediction; return since when it has not."""
+    conn.execute(_MISSING, {"key": prediction_id, "missed_at": at})
+    since = conn.execute(_MISSING_SINCE, {"key": prediction_id}).scalar_one_or_none()
+    return at if since is None else float(since)
+
+
+def set_announced(conn: Connection, prediction_id: str, said: str | None) -> None:
+    """Note, in the webhook flow's own words, what has been told about a prediction so far."""
+    conn.execute(_ANNOUNCED, {"key": prediction_id, "said": said})

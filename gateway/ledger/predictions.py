@@ -1,0 +1,56 @@
+"""Predictions and trainings, from the first snapshot to the end of their retention.
+
+One door for what several modules hold: rows (`prediction_rows`), looks and snapshots (`looks`),
+the end (`settling`), lists (`pages`), erasing (`erasing`), history (`usage`).
+"""
+
+from gateway.ledger.erasing import Erased, erase, expired
+from gateway.ledger.looks import (
+    Snapshot,
+    claim_look,
+    due,
+    look_at,
+    next_due,
+    note_missing,
+    release_look,
+    set_announced,
+    store_snapshot,
+)
+from gateway.ledger.pages import Cursor, Filter, ids_of, page, rows
+from gateway.ledger.prediction_rows import (
+    Row,
+    document,
+    get,
+    get_with_document,
+    running_count,
+)
+from gateway.ledger.settling import Settlement, settle
+from gateway.ledger.usage import recent_usage
+
+__all__ = [
+    "Cursor",
+    "Erased",
+    "Filter",
+    "Row",
+    "Settlement",
+    "Snapshot",
+    "claim_look",
+    "document",
+    "due",
+    "erase",
+    "expired",
+    "get",
+    "get_with_document",
+    "ids_of",
+    "look_at",
+    "next_due",
+    "note_missing",
+    "page",
+    "recent_usage",
+    "release_look",
+    "rows",
+    "running_count",
+    "set_announced",
+    "settle",
+    "store_snapshot",
+]
