@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.plans import Identity, Role
 from gateway.domain.problems import Problem
+from gateway.metrics import CONTENT_TYPE
 from gateway.web.origin import came_through_proxy, is_loopback
 from gateway.web.problem_response import ProblemError, problem_response
 from gateway.web.request_facts import facts, header
@@ -29,8 +30,6 @@ _CHECK_WITHIN_S = 3.0
 _REMEMBER_S = 1.0
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this, and neither documents nor the ledger's log can be written for long."""
-
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def healthz(_: Request) -> Response:
@@ -155,7 +154,7 @@ class MetricsPage:
                 self._page = await asyncio.to_thread(self._render)
                 self._rendered += 1
         return Response(
-            self._page, headers={"content-type": METRICS_TYPE, "cache-control": "no-store"}
+            self._page, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"}
         )
 
 

@@ -241,7 +241,8 @@ class PlainMethods:
     usage page.
     """
 
-    _HEAD_IS_GET = ("/replicate/v1/", "/me/", "/admin/")
+    _HEAD_IS_GET = ("/replicate/", "/me/", "/admin/")
+    _BUT_NOT = "/replicate/delivery/"
 
     def __init__(self, app: ASGIApp, allowed: AllowedMethods) -> None:
         self._app = app
@@ -259,7 +260,11 @@ class PlainMethods:
                     await send({"type": "http.response.start", "status": 204, "headers": headers})
                     await send({"type": "http.response.body", "body": b""})
                     return
-            elif method == "HEAD" and scope["path"].startswith(self._HEAD_IS_GET):
+            elif (
+                method == "HEAD"
+                and scope["path"].startswith(self._HEAD_IS_GET)
+                and not scope["path"].startswith(self._BUT_NOT)
+            ):
                 # The server knows the request as HEAD still, and sends no body.
                 scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
