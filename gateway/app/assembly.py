@@ -6,6 +6,7 @@ and closes them when it stops.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,8 @@ from gateway.flows.observe import Observe
 from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
-from gateway.flows.reconcile_creates import ReconcileCreates
 from gateway.flows.resolve_inputs import ResolveInputs
-from gateway.ledger import Ledger, published, workers
+from gateway.ledger import Ledger, LedgerUnavailable, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.settings import Settings
@@ -90,7 +90,7 @@ class Gateway:
         await receive()
         try:
             await self.start()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is told
             _log.critical("the gateway cannot start: %s", error, exc_info=error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -282,7 +282,6 @@ class Gateway:
             follow_kick,
             FetchOutputs(ledger, mirror, clock, tasks.spawn, fetch_kick.kick, self.worker_id),
             fetch_kick,
-            ReconcileCreates(ledger, upstream, observe, clock, metrics, account, self.worker_id),
         )
         return Starlette(
             routes=routes(pages),
@@ -296,3 +295,60 @@ class Gateway:
                 allowed=allowed_methods,
             ),
         )
+
+    def _start_loops(
+        self,
+        tasks: Tasks,
+        ledger: Ledger,
+        keys: KeyRing,
+        count: CountRequests,
+        follow: FollowPredictions,
+        follow_kick: Kick,
+        fetch: FetchOutputs,
+        fetch_kick: Kick,
+    ) -> None:
+        """Start what goes on beside the requests."""
+
+        async def beat() -> float:
+            now = self.clock.now()
+            await ledger.write(partial(workers.beat, worker_id=self.worker_id, now=now))
+            return HEARTBEAT_S
+
+        loops: list[tuple[str, Callable[[], Awaitable[float]], Kick | None]] = [
+            ("heartbeat", beat, None),
+            ("keys", keys.refresh, None),
+            ("key use", keys.record_use, None),
+            ("request counts", count.sync, None),
+            ("follower", follow, follow_kick),
+            ("outputs", fetch, fetch_kick),
+        ]
+        for name, step, kick in loops:
+            tasks.spawn(
+                run_forever(name, step, self.clock, kick=kick, on_failure=self.metrics.task_failed),
+                name,
+                endless=True,
+            )
+
+
+def _origins(settings: Settings) -> UpstreamOrigins:
+    upstream = settings.upstream
+    return UpstreamOrigins(
+        api=upstream.base_url,
+        delivery=tuple(parse_origin_pattern(text) for text in upstream.delivery_origins),
+        streams=tuple(parse_origin_pattern(text) for text in upstream.stream_origins),
+    )
+
+
+def _ledger_check(ledger: Ledger) -> Callable[[], Awaitable[str | None]]:
+    async def check() -> str | None:
+        try:
+            await ledger.ping()
+        except LedgerUnavailable as error:
+            return str(error)
+        return None
+
+    return check
+
+
+def _weight(shown: Shown) -> int:
+    return len(shown.body)

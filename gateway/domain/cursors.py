@@ -30,8 +30,10 @@ def decode_cursor(text: str) -> Cursor:
         name = raw[9:].decode("ascii")
     except (binascii.Error, struct.error, UnicodeError) as error:
         raise ValueError("not a cursor of this list") from error
-    if not name or created_at != created_at or encode_cursor(
-        Cursor(created_at, name, backwards)
-    ) != text:
+    if (
+        not name
+        or created_at != created_at
+        or encode_cursor(Cursor(created_at, name, backwards)) != text
+    ):
         raise ValueError("not a cursor of this list")
     return Cursor(created_at, name, backwards)

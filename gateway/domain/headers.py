@@ -73,6 +73,11 @@ def pass_headers(headers: Iterable[Header], allowed: frozenset[bytes]) -> list[H
     ]
 
 
+def as_text(headers: Iterable[Header]) -> list[tuple[str, str]]:
+    """The same headers as text, byte for byte a character."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
 def request_headers(
     headers: Iterable[Header], wait: Wait | None = None, spent_s: float = 0.0
 ) -> list[Header]:

@@ -91,6 +91,11 @@ def invalid_body(detail: str) -> Problem:
     return _final(400, "Invalid request body", printable(detail))
 
 
+def invalid_query(parameter: str, fault: str) -> Problem:
+    """400: a query parameter makes no sense."""
+    return _final(400, "Invalid query", f"`{printable(parameter)}`: {printable(fault)}")
+
+
 def unauthenticated() -> Problem:
     """401: no key, or one that is unknown, expired or revoked: which, is nobody's business."""
     problem = _final(401, "Unauthenticated", "You did not pass a valid authentication token")

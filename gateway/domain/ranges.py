@@ -20,7 +20,7 @@ class Unsatisfiable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RangeAsked:
-    """One range as it was asked for: `first-`, `first-last` or, with `first` None, the last bytes."""
+    """One range as it was asked for: `first-`, `first-last`, or the last bytes (`first` None)."""
 
     first: int | None
     last: int | None

@@ -53,9 +53,7 @@ class Account:
         if name is None:
             raise UpstreamError(f"upstream answered {answer.status} when asked for the account")
         _log.info("the upstream account is %s", name)
-        return await self._ledger.write(
-            partial(published.remember, name=self._fact, value=name)
-        )
+        return await self._ledger.write(partial(published.remember, name=self._fact, value=name))
 
 
 def _username(body: bytes) -> str | None:

@@ -9,8 +9,10 @@ from gateway.flows.observe import Observe
 from gateway.flows.present import JSON, Presenter, finished_of
 from gateway.flows.upstream_answer import refused_by_upstream, upstream_problem
 from gateway.ledger import Ledger, predictions
-from gateway.upstream.client import Upstream, UpstreamError, Urgency
-from gateway.upstream.operations import operation
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.line import Urgency
+from gateway.upstream.operations import OPERATIONS
 
 
 class CancelPrediction:
@@ -49,13 +51,13 @@ class CancelPrediction:
             )
             return Answer(200, (JSON,), shown.body)
         name = "trainings.cancel" if row.kind == "training" else "predictions.cancel"
-        asked = operation(name)
+        asked = OPERATIONS[name]
         try:
             answer = await self._upstream.call(
                 asked,
-                asked.path(row.id),
+                f"/v1/{row.kind}s/{row.id}/cancel",
                 body=b"",
-                urgency=Urgency.CREATE,
+                urgency=Urgency.ACT,
                 user=caller.identity.user_id,
             )
         except UpstreamError as error:

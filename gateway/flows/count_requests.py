@@ -1,6 +1,6 @@
 """Quotas on `requests`: counted in memory, written down once a second.
 
-So a cached answer costs no database write. What is given up for that is in the contract: such a rule
+So a cached answer costs no database write. What is given up for that is in the contract: a rule
 may overshoot by what arrives in a second (on other workers), and a crash may lose the last second.
 Rules per second and per minute are refused for everything but cancels and one's own affairs;
 longer ones spare the reading of one's own predictions, so that nobody loses sight of what is paid.
@@ -99,9 +99,7 @@ class CountRequests:
                 by_window.setdefault(count.window.start, []).append(count)
         for start, together in by_window.items():
             added = [(count.rule, count.subject, count.fresh) for count in together]
-            known = await self._ledger.write(
-                partial(quotas.add_requests, counts=added, at=start)
-            )
+            known = await self._ledger.write(partial(quotas.add_requests, counts=added, at=start))
             for count, (_, _, number), standing in zip(together, added, known, strict=True):
                 count.fresh -= number
                 count.written = standing.used

@@ -1,4 +1,4 @@
-"""Create a prediction or training: reserved before it is sent, sent once, recorded before it is told.
+"""Create a prediction or training: reserved before it is sent, sent once, recorded, then told.
 
     names and rules → input turned into upstream's terms → reservation (one transaction, all rules
     or none) → in turn upstream → record, or give everything back, or leave it in doubt
@@ -6,50 +6,60 @@
 From the moment the request goes upstream this runs to its end, whether or not the client waits.
 """
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from gateway.clock import Clock
 from gateway.domain import problems
-from gateway.domain.admission import Demand, applicable, decide, tightest
-from gateway.domain.documents import NotAPrediction, facts, is_terminal, output_urls
+from gateway.domain.admission import Admitted, Demand, QuotaRefused, decide, tightest
+from gateway.domain.documents import (
+    NotAPrediction,
+    PredictionFacts,
+    facts,
+    is_terminal,
+    output_urls,
+    status_rank,
+)
 from gateway.domain.estimate import estimate
-from gateway.domain.headers import Header, Wait, remaining_wait, request_headers
+from gateway.domain.headers import Header, Wait, as_text, remaining_wait, request_headers
+from gateway.domain.input_digest import input_digest
 from gateway.domain.inputs import WEBHOOK_MEMBERS
 from gateway.domain.json_text import InvalidJson, drop_members
 from gateway.domain.models import CreateTarget
-from gateway.domain.plans import Metric, Policy
+from gateway.domain.plans import Policy
 from gateway.domain.price import find
-from gateway.domain.quota import Standing, ratelimit_headers
+from gateway.domain.quota import ratelimit_headers
 from gateway.domain.urls import UrlMap
-from gateway.domain.webhook_wishes import WebhookWish, read_webhook_wish
+from gateway.domain.usage import Usage
+from gateway.domain.webhook_urls import check_webhook_url
+from gateway.domain.webhook_wishes import InvalidWish, WebhookWish, read_webhook_wish
 from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.asked_model import Asked, AskedModel
 from gateway.flows.observe import Observe
 from gateway.flows.present import Presenter
 from gateway.flows.resolve_inputs import ResolvedInput, ResolveInputs
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
-from gateway.ledger import Ledger, LedgerUnavailable, creates, predictions
-from gateway.ledger.creates import NewPrediction, Refusal, Reservation, Reserved
+from gateway.ledger import Connection, Ledger, creates, predictions
+from gateway.ledger.creates import NewPrediction, Reservation, Reserved
 from gateway.metrics import Metrics
-from gateway.upstream import (
-    AnswerKind,
-    Match,
-    Upstream,
-    UpstreamAnswer,
-    UpstreamError,
-    Urgency,
-)
+from gateway.upstream.answers import Answer as UpstreamAnswer
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.line import Urgency
+from gateway.upstream.operations import AnswerKind, Match
 
 _log = logging.getLogger(__name__)
 
 HISTORY = 20
 """How many of a model's last predictions an estimate is the median of."""
 
-_RECORD_ATTEMPTS = 5
+FIRST_LOOK_S = 1.0
+"""When the follower first looks at what was just created, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class CreateRequest:
     """When the request arrived, on the clock's monotonic scale."""
 
     @property
-    def kind(self) -> predictions.Kind:
+    def kind(self) -> Literal["prediction", "training"]:
         """Whether a prediction or a training is made."""
         training = self.match.operation.answer is AnswerKind.TRAINING
         return "training" if training else "prediction"
@@ -117,12 +127,12 @@ class CreatePrediction:
         urls: UrlMap,
         clock: Clock,
         metrics: Metrics,
-        policy: "PolicyNow",
-        account: "AccountNow",
+        policy: Callable[[], Policy],
+        account: Callable[[], Awaitable[str]],
         worker_id: str,
         creates_per_minute: int,
-        max_queue_s: float,
-        files_wanted: "Kicked",
+        allow_private_webhooks: bool,
+        follow: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._upstream = upstream
@@ -137,5 +147,239 @@ class CreatePrediction:
         self._account = account
         self._worker_id = worker_id
         self._creates_per_minute = creates_per_minute
-        self._max_queue_s = max_queue_s
-        self._files_wanted = files_wanted
+        self._allow_private_webhooks = allow_private_webhooks
+        self._follow = follow
+
+    async def __call__(self, request: CreateRequest, progress: Progress) -> Answer:
+        """Create, and answer as upstream does.
+
+        Raises:
+            Refused: a rule stands in the way, the request makes no sense, or upstream's answer is
+                not one.
+        """
+        reservation = await self._prepare(request)
+        reserved = await self._reserve(request, reservation.reservation)
+        try:
+            upstream = await self._send(request, reservation, progress)
+        except asyncio.CancelledError:
+            await self._abandon(reservation.reservation.id, progress)
+            raise
+        except UpstreamError as error:
+            await self._failed(reservation.reservation.id, error)
+            raise Refused(
+                upstream_problem(error, create=True, creates_per_minute=self._creates_per_minute)
+            ) from error
+        if 400 <= upstream.status < 600:
+            return await self._refused(reservation.reservation.id, upstream)
+        return await self._record(request, reservation.reservation, reserved, upstream)
+
+    async def _prepare(self, request: CreateRequest) -> "_Prepared":
+        identity = request.caller.identity
+        wish = self._webhook(request.document)
+        asked = await self._asked_model(identity, request.target, request.contact)
+        body = drop_members(request.body, WEBHOOK_MEMBERS)
+        resolved = await self._resolve_inputs(request.caller, body)
+        try:
+            account = await self._account()
+        except UpstreamError as error:
+            raise Refused(upstream_problem(error, create=False)) from error
+        reservation = Reservation(
+            id=self._clock.new_id(),
+            worker=self._worker_id,
+            user_id=identity.user_id,
+            user_name=identity.user_name,
+            team=identity.team,
+            key_id=identity.key_id,
+            account=account,
+            kind=request.kind,
+            target=request.match.path,
+            model=asked.model,
+            deployment=asked.deployment,
+            body_digest=_digest(request.query, request.body),
+            input_digest=input_digest(resolved.body),
+            demand=await self._demand(asked, request.document),
+            at=self._clock.now(),
+            idempotency_key=request.idempotency_key,
+            retry_count=request.retry_count,
+            origin=request.caller.origin,
+            webhook=None if wish is None else wish.url,
+            webhook_events=None if wish is None else wish.events,
+            substitutions=dict(resolved.substitutions),
+        )
+        return _Prepared(reservation, resolved)
+
+    def _webhook(self, document: Mapping[str, object]) -> WebhookWish | None:
+        try:
+            wish = read_webhook_wish(document)
+        except InvalidWish as error:
+            raise Refused(problems.input_invalid(error.field, error.description)) from None
+        if wish is None:
+            return None
+        fault = check_webhook_url(wish.url, allow_private=self._allow_private_webhooks)
+        if fault is not None:
+            raise Refused(problems.webhook_not_allowed(fault))
+        return wish
+
+    async def _demand(self, asked: Asked, document: Mapping[str, object]) -> Demand:
+        history: Sequence[Usage] = ()
+        if asked.model is not None:
+            history = await self._ledger.read(
+                partial(predictions.recent_usage, model=asked.model, n=HISTORY)
+            )
+        given = document.get("input")
+        return estimate(
+            history,
+            find(self._policy().prices, asked.model),
+            given if isinstance(given, Mapping) else None,
+        )
+
+    async def _reserve(self, request: CreateRequest, reservation: Reservation) -> Reserved:
+        identity = request.caller.identity
+        limit = identity.plan.concurrent_predictions
+        outcome = await self._ledger.write(
+            lambda conn: creates.reserve(
+                conn,
+                reservation,
+                identity.rules,
+                limit,
+                lambda standings, running: decide(
+                    standings, running, limit, reservation.demand, reservation.at
+                ),
+            ),
+            durable=True,
+        )
+        match outcome:
+            case Reserved():
+                return outcome
+            case creates.Refused(decision):
+                if isinstance(decision, Admitted):
+                    raise TypeError("a refusal that admits")
+                metric = (
+                    decision.standing.rule.metric.value
+                    if isinstance(decision, QuotaRefused)
+                    else "concurrent_predictions"
+                )
+                self._metrics.quota_rejected(identity.user_name, metric)
+                raise Refused(problems.refusal(decision, request.contact, reservation.at))
+            case creates.Repeated():
+                raise Refused(problems.create_in_doubt(1))
+            case creates.Conflict():
+                raise Refused(problems.idempotency_conflict())
+
+    async def _send(
+        self, request: CreateRequest, prepared: "_Prepared", progress: Progress
+    ) -> UpstreamAnswer:
+        return await self._upstream.call(
+            request.match.operation,
+            request.match.path,
+            query=request.query,
+            headers=as_text(request_headers(request.headers)),
+            body=prepared.resolved.body,
+            urgency=Urgency.ACT,
+            user=request.caller.identity.user_id,
+            turn=_Turn(progress, request.wait, request.started_at, self._clock),
+        )
+
+    async def _abandon(self, create_id: str, progress: Progress) -> None:
+        """The work was cancelled: in line it never happened, on its way nobody knows."""
+        now = self._clock.now()
+        change = creates.doubt if progress.sent else creates.release
+        await self._ledger.write(partial(change, create_id=create_id, now=now), durable=True)
+
+    async def _failed(self, create_id: str, error: UpstreamError) -> None:
+        now = self._clock.now()
+        if error.sent:
+            _log.warning("create %s is in doubt: %s", create_id, error)
+            await self._ledger.write(partial(creates.doubt, create_id=create_id, now=now))
+        else:
+            await self._ledger.write(partial(creates.release, create_id=create_id, now=now))
+
+    async def _refused(self, create_id: str, answer: UpstreamAnswer) -> Answer:
+        now = self._clock.now()
+        if answer.status < 500 or answer.status in (500, 503):
+            await self._ledger.write(
+                partial(
+                    creates.refuse,
+                    create_id=create_id,
+                    now=now,
+                    status=answer.status,
+                    body=answer.body,
+                )
+            )
+            return refused_by_upstream(answer)
+        _log.warning("create %s is in doubt: upstream answered %d", create_id, answer.status)
+        await self._ledger.write(partial(creates.doubt, create_id=create_id, now=now))
+        raise Refused(problems.upstream_broke_off(create=True))
+
+    async def _record(
+        self,
+        request: CreateRequest,
+        reservation: Reservation,
+        reserved: Reserved,
+        answer: UpstreamAnswer,
+    ) -> Answer:
+        now = self._clock.now()
+        try:
+            told = facts(answer.body)
+        except (InvalidJson, NotAPrediction):
+            await self._ledger.write(partial(creates.doubt, create_id=reservation.id, now=now))
+            raise Refused(problems.upstream_garbage(create=True)) from None
+        new = new_prediction(answer.body, told, now)
+        files = output_urls(answer.body, self._urls)
+        recorded = await self._ledger.write(
+            lambda conn: _recorded(conn, reservation.id, new, files, now), durable=True
+        )
+        if recorded is None:
+            # Its fate was decided by somebody else meanwhile; what was decided is in the ledger.
+            raise Refused(problems.upstream_broke_off(create=True))
+        row, body = recorded, answer.body
+        if is_terminal(told.status) and told.completed_at is not None:
+            observed = await self._observe(row, answer.body, final=True)
+            row, body = observed.row, observed.body
+        elif files:
+            self._observe.files_wanted()
+        self._follow()
+        shown = self._presenter.document(body, self._presenter.view(row, request.caller))
+        passed = passed_on(answer, shown, rewritten=True)
+        standing = tightest(reserved.standings)
+        limits = () if standing is None else ratelimit_headers(standing, now)
+        return Answer(passed.status, (*passed.headers, *limits), passed.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    reservation: Reservation
+    resolved: ResolvedInput
+
+
+def new_prediction(body: bytes, told: PredictionFacts, now: float) -> NewPrediction:
+    """Return what is recorded of a prediction when it is first seen.
+
+    Only a document fetched singly ends a prediction, so a terminal status waits for the next look.
+    """
+    ended = is_terminal(told.status)
+    status = "processing" if ended else told.status
+    return NewPrediction(
+        id=told.id,
+        status=status,
+        rank=status_rank(status),
+        document=body,
+        created_at=now if told.created_at is None else told.created_at,
+        # With an output already there the end cannot be far.
+        next_look_at=now if ended or told.has_output else now + FIRST_LOOK_S,
+        model=told.model,
+        version=told.version,
+        source=told.source,
+    )
+
+
+def _recorded(
+    conn: Connection, create_id: str, new: NewPrediction, files: Sequence[str], now: float
+) -> predictions.Row | None:
+    creates.record(conn, create_id, new, files, now)
+    row = predictions.get(conn, new.id)
+    return row if row is not None and row.create_id == create_id else None
+
+
+def _digest(query: bytes, body: bytes) -> str:
+    return hashlib.sha256(query + b"\n" + body).hexdigest()

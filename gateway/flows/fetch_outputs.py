@@ -74,7 +74,9 @@ class FetchOutputs:
         try:
             outcome = await self._mirror.ensure(file.url)
         except OutputGone:
-            await self._ledger.write(partial(files.gone, url=file.url, reason="upstream no longer has it"))
+            await self._ledger.write(
+                partial(files.gone, url=file.url, reason="upstream no longer has it")
+            )
             _log.warning("an output file was gone before it could be fetched")
             return
         except (OutputUnreachable, OutputBroken) as error:

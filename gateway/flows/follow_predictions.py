@@ -56,7 +56,7 @@ class FollowPredictions:
 
     async def _one(self, row: Row) -> None:
         try:
-            await self._look(row, urgency=Urgency.BACKGROUND)
+            await self._look(row, urgency=Urgency.POLL)
         except PredictionVanished:
             _log.info("prediction %s was erased while it was followed", row.id)
         except LedgerUnavailable as error:

@@ -7,7 +7,7 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.documents import client_next_links
-from gateway.domain.headers import READ_TO_UPSTREAM, Header, pass_headers
+from gateway.domain.headers import READ_TO_UPSTREAM, Header, as_text, pass_headers
 from gateway.domain.json_text import InvalidJson, load
 from gateway.domain.plans import Role
 from gateway.domain.urls import UrlMap
@@ -60,7 +60,7 @@ class ForwardRequest:
                 operation,
                 request.match.path,
                 query=request.query,
-                headers=pass_headers(request.headers, READ_TO_UPSTREAM),
+                headers=as_text(pass_headers(request.headers, READ_TO_UPSTREAM)),
                 body=request.body,
                 urgency=Urgency.READ,
                 user=caller.identity.user_id,

@@ -67,32 +67,42 @@ class ListPredictions:
             Refused: the query makes no sense.
         """
         filters = read_filters(query)
-        page = await self._ledger.read(
+        cursor = filters.cursor
+        which = predictions.Filter(
+            user_id=caller.identity.user_id,
+            kind=kind,
+            created_after=filters.created_after,
+            created_before=filters.created_before,
+            source=filters.source,
+        )
+        place = None if cursor is None else predictions.Cursor(cursor.created_at, cursor.id)
+        backwards = cursor is not None and cursor.backwards
+        found = await self._ledger.read(
             partial(
                 predictions.page,
-                user_id=caller.identity.user_id,
-                kind=kind,
-                cursor=filters.cursor,
-                created_after=filters.created_after,
-                created_before=filters.created_before,
-                source=filters.source,
-                limit=PAGE,
+                which=which,
+                before=None if backwards else place,
+                after=place if backwards else None,
+                limit=PAGE + 1,
             )
         )
+        # One more than a page tells whether there is another in that direction.
+        more = len(found) > PAGE
+        page = found[-PAGE:] if backwards else found[:PAGE]
         items = [
             self._presenter.document(
                 body if row.removed_at is None else removed(body),
                 self._presenter.view(row, caller),
             )
-            for row, body in page.items
+            for row, body in page
         ]
         base = f"{caller.origin}/replicate/v1/{kind}s"
         older = newer = None
-        if page.items:
-            first, last = page.items[0][0], page.items[-1][0]
-            if page.has_older:
+        if page:
+            first, last = page[0][0], page[-1][0]
+            if more or backwards:
                 older = _link(base, query, Cursor(last.created_at, last.id))
-            if page.has_newer:
+            if (more and backwards) or (place is not None and not backwards):
                 newer = _link(base, query, Cursor(first.created_at, first.id, backwards=True))
         body = list_document(older, newer, items)
         return Answer(200, (JSON, ("cache-control", "no-store")), body)

@@ -18,8 +18,10 @@ from gateway.flows.spawn import Spawn
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Row
 from gateway.metrics import Metrics
-from gateway.upstream.client import Upstream, UpstreamError, Urgency
-from gateway.upstream.operations import operation
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.line import Urgency
+from gateway.upstream.operations import OPERATIONS
 
 _log = logging.getLogger(__name__)
 
@@ -117,9 +119,9 @@ class Look:
 
     async def _ask(self, row: Row, body: bytes, urgency: Urgency) -> Looked:
         name = "trainings.get" if row.kind == "training" else "predictions.get"
-        asked = operation(name)
+        asked = OPERATIONS[name]
         try:
-            answer = await self._upstream.call(asked, asked.path(row.id), urgency=urgency)
+            answer = await self._upstream.call(asked, f"/v1/{row.kind}s/{row.id}", urgency=urgency)
             if answer.status == 200:
                 observed = await self._observe(row, answer.body, final=True)
                 return Looked(observed.row, observed.body, How.LOOKED)
@@ -135,9 +137,7 @@ class Look:
 
     async def _missing(self, row: Row, body: bytes) -> Looked:
         now = self._clock.now()
-        since = await self._ledger.write(
-            lambda conn: predictions.note_missing(conn, row.id, now)
-        )
+        since = await self._ledger.write(lambda conn: predictions.note_missing(conn, row.id, now))
         if now - since >= LOST_AFTER_S:
             observed = await self._observe.lost(row)
             return Looked(observed.row, observed.body, How.LOOKED)

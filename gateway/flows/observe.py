@@ -1,7 +1,7 @@
 """What is done with every document that upstream shows of a prediction.
 
-Whoever sees it (a create, a client's poll, the follower, a cancel, a stream's end) hands it in here;
-so there is one place that decides whether it is news, and one transaction that settles.
+Whoever sees it (a create, a client's poll, the follower, a cancel, a stream's end) hands it in
+here; so there is one place that decides whether it is news, and one transaction that settles.
 """
 
 import logging
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.cache import Cache
 from gateway.clock import Clock
-from gateway.domain.backoff import next_look_after
+from gateway.domain.backoff import Kind, next_look_after
 from gateway.domain.documents import PredictionFacts, facts, is_terminal, output_urls, status_rank
 from gateway.domain.endings import as_lost, with_last_data
 from gateway.domain.plans import Policy
@@ -39,6 +39,10 @@ class Observed:
     """The document to show: the one handed in, or a newer one that was known already."""
 
 
+def _kind(row: Row) -> Kind:
+    return "training" if row.kind == "training" else "prediction"
+
+
 class Observe:
     """Takes in documents: keeps the newest, settles at the end, sets the files in motion."""
 
@@ -59,7 +63,7 @@ class Observe:
         self._clock = clock
         self._metrics = metrics
         self._policy = policy
-        self._files_wanted = files_wanted
+        self.files_wanted = files_wanted
         self._poll_interval_s = poll_interval_s
 
     async def __call__(self, row: Row, body: bytes, *, final: bool) -> Observed:
@@ -77,7 +81,7 @@ class Observe:
         wait = 0.0
         if not is_terminal(told.status):
             age = max(0.0, now - row.created_at)
-            wait = next_look_after(age, row.webhook is not None, row.kind, self._poll_interval_s)
+            wait = next_look_after(age, row.webhook is not None, _kind(row), self._poll_interval_s)
         snapshot = Snapshot(
             document=body,
             # Only a document fetched singly ends a prediction; until then it is still running.
@@ -91,7 +95,7 @@ class Observe:
             lambda conn: predictions.store_snapshot(conn, row.id, snapshot)
         )
         if files:
-            self._files_wanted()
+            self.files_wanted()
         return await self._known(row, body, news=news)
 
     async def lost(self, row: Row) -> Observed:
@@ -130,7 +134,7 @@ class Observe:
         if first:
             self._count(row, told.status, usage, settlement.cost_nano)
         if files:
-            self._files_wanted()
+            self.files_wanted()
         observed = await self._known(row, body, news=first)
         if observed.row.settled_at is not None and observed.row.removed_at is None:
             kept = finished_of(observed.row, observed.body)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.domain.documents import View, client_prediction
 from gateway.domain.finished import Finished
+from gateway.domain.plans import Identity
 from gateway.domain.urls import UrlMap, origin_of
 from gateway.flows.answer import Caller
 from gateway.ledger.predictions import Row
@@ -99,7 +100,11 @@ def finished_of(row: Row, body: bytes) -> Finished:
 
 def may_read(caller: Caller, user_id: str, team: str | None) -> bool:
     """Return whether the caller may see what this user made in this team."""
-    identity = caller.identity
+    return reads(caller.identity, user_id, team)
+
+
+def reads(identity: Identity, user_id: str, team: str | None) -> bool:
+    """Return whether this identity may see what the user made in this team."""
     if identity.user_id == user_id:
         return True
     return identity.share and team is not None and identity.team == team

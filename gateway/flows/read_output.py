@@ -1,12 +1,12 @@
 """An output file for whoever has its link: from the mirror, or through it while it arrives."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.domain import problems
 from gateway.domain.plans import Identity
 from gateway.domain.urls import UnsafePath, UrlMap
 from gateway.flows.answer import Refused
+from gateway.flows.present import reads
 from gateway.ledger import Ledger, files
 from gateway.mirror import Mirror, OutputGone, OutputUnreachable, Reading
 
@@ -30,7 +30,6 @@ class ReadOutput:
         urls: UrlMap,
         *,
         key_needed: bool,
-        known_size: int = 50_000,
     ) -> None:
         self._ledger = ledger
         self._mirror = mirror
@@ -55,9 +54,9 @@ class ReadOutput:
             identity = request.identity
             if identity is None:
                 raise Refused(problems.unauthenticated())
-            if not known.readable_by(identity.user_id, identity.team if identity.share else None):
+            if not any(reads(identity, owner.user_id, owner.team) for owner in known.owners):
                 raise Refused(problems.not_found("file"))
-        if known.removed:
+        if known.state == "gone":
             raise Refused(problems.gone())
         try:
             return await self._mirror.open(url)

@@ -1,4 +1,4 @@
-"""Answer for one prediction: a finished one from storage for good, a running one by a shared look."""
+"""Answer for one prediction: a finished one from storage, a running one by a shared look."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from gateway.flows.present import JSON, Presenter, Shown, finished_of, may_read
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Row
 from gateway.metrics import Metrics
-from gateway.upstream.client import Urgency
+from gateway.upstream.line import Urgency
 
 CACHE_NAME = "replicate-gateway"
 
@@ -34,7 +34,7 @@ class ReadRequest:
 
 
 class ReadPrediction:
-    """Reads predictions and trainings: memory → diskcache → ledger → upstream, the first that has it."""
+    """Reads predictions: memory → diskcache → ledger → upstream, the first that has it answers."""
 
     def __init__(
         self,
@@ -109,9 +109,7 @@ class ReadPrediction:
     async def _answer_settled(self, row: Row, body: bytes, request: ReadRequest) -> Answer:
         if row.removed_at is not None:
             caller = request.caller
-            shown = self._presenter.document(
-                removed(body), self._presenter.view(row, caller)
-            )
+            shown = self._presenter.document(removed(body), self._presenter.view(row, caller))
             return Answer(200, (JSON, ("cache-control", "no-store")), shown)
         kept = finished_of(row, body)
         await self._cache.set(cache_key(row.id), kept.pack())

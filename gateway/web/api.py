@@ -19,7 +19,7 @@ from gateway.flows.cancel_prediction import CancelPrediction
 from gateway.flows.count_requests import NEVER_REFUSED, READS_OF_ONES_OWN, CountRequests
 from gateway.flows.create_prediction import CreatePrediction, CreateRequest, Progress
 from gateway.flows.forward_request import ForwardedRequest, ForwardRequest
-from gateway.flows.list_predictions import ListPredictions
+from gateway.flows.list_predictions import Kind, ListPredictions
 from gateway.flows.read_prediction import ReadPrediction, ReadRequest
 from gateway.flows.spawn import Spawn
 from gateway.upstream.operations import Access, BodyKind, Match, MethodNotAllowed, match
@@ -144,7 +144,9 @@ class Api:
         )
 
     async def _list(self, asking: Asking) -> Answer:
-        kind = "training" if asking.match.operation.name == "trainings.list" else "prediction"
+        kind: Kind = "prediction"
+        if asking.match.operation.name == "trainings.list":
+            kind = "training"
         query = asking.scope["query_string"].decode("latin-1")
         return await self._flows.list(asking.caller, kind, query)
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from gateway.domain import problems
 from gateway.domain.problems import Problem
@@ -15,7 +18,6 @@ from gateway.upstream.operations import MethodNotAllowed, match
 from gateway.web.api import PREFIX, Api
 from gateway.web.delivery import Delivery
 from gateway.web.health import MetricsPage, Readiness, healthz
-from gateway.web.request_facts import facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,29 @@ class Pages:
 DELIVERY = "/replicate/delivery/{host}/{path:path}"
 
 
+class AnyMethod(Route):
+    """A route that leaves the method to what it leads to."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, _placeholder)
+        self.app = app
+        self.methods = None
+
+
+async def _placeholder(_: Request) -> Response:
+    raise HTTPException(404)
+
+
 def routes(pages: Pages) -> list[BaseRoute]:
     """Return the routes, the most specific first."""
     return [
         AnyMethod(DELIVERY, pages.delivery),
-        # The API's own table (upstream/operations) tells its operations apart.
+        # The API's own table (upstream/operations) tells its operations apart, and its methods:
+        # one of them, QUERY, is no method that a router knows.
         AnyMethod("/replicate/{path:path}", pages.api),
-        Named("/healthz", healthz),
-        Named("/readyz", pages.readiness.readyz),
-        Named("/metrics", pages.metrics.page),
+        Route("/healthz", healthz),
+        Route("/readyz", pages.readiness.readyz),
+        Route("/metrics", pages.metrics.page),
     ]
 
 
