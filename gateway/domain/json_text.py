@@ -28,11 +28,11 @@ from gateway.domain.json_tokens import (
     OPEN_OBJECT,
     TOKEN,
     InvalidJson,
-    check_depth,
     container_end,
     decode_string,
     first_byte,
     too_deep,
+    unended_string,
     whole_characters,
 )
 
@@ -95,11 +95,12 @@ def load(body: bytes) -> object:
     may come out as a float). Half a surrogate pair becomes U+FFFD, so that every string of the
     result can be encoded again. Raises ``InvalidJson``.
     """
-    check_depth(body)
     try:
-        return orjson.loads(body)
+        document: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _load_slowly(body)
+    _check_depth(body, document)
+    return document
 
 
 def parse_object(body: bytes) -> dict[str, object]:
@@ -154,6 +155,8 @@ def string_spans(
             if like is None or like.match(body, at, after):
                 yield StringSpan(tuple(steps), at, after, decode_string(body, at, after))
             continue
+        if group == 3:
+            raise unended_string()
         kind = body[match.start()]
         if kind == OPEN_ARRAY or kind == OPEN_OBJECT:  # noqa: SIM109 (twice as fast as a tuple)
             if len(steps) - floor == MAX_DEPTH:
@@ -298,6 +301,25 @@ def _deep_value(body: bytes, start: int, stop: int) -> tuple[int, int, bytes]:
     return end, match.end(), match[1]
 
 
+def _check_depth(body: bytes, document: object) -> None:
+    # Two fast counts decide nearly always; only a body with many containers is looked at by levels.
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    level: list[dict[str, object] | list[object]] = []
+    if isinstance(document, dict | list):
+        level.append(document)
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, (dict, list))  # half the time of a union
+        ]
+        if not level:
+            return
+    raise too_deep()
+
+
 def _load_slowly(body: bytes) -> object:
     """For what the fast parser refuses: to accept odd but legal JSON, else to say what is wrong."""
     try:
@@ -312,8 +334,9 @@ def _load_slowly(body: bytes) -> object:
         raise InvalidJson(
             f"The body is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidJson("The body is not valid JSON") from error
+    except RecursionError as error:
+        raise too_deep() from error
+    _check_depth(body, document)
     return _mend(document)
 
 

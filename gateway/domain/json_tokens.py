@@ -25,11 +25,14 @@ _FLAT: Final = rb'[\[{](?:[^"\[\]{}]++|' + _STRING + rb")*+[\]}]"
 _NESTED: Final = rb'[\[{](?:[^"\[\]{}]++|' + _STRING + rb"|" + _FLAT + rb")*+[\]}]"
 _VALUE: Final = rb"(" + _STRING + rb'|[^"\[\]{}, \t\r\n]++|' + _NESTED + rb")"
 
-TOKEN: Final = re.compile(rb"(" + _STRING + rb")" + _SPACE + rb"(:)?|[\[\]{},]", re.DOTALL)
-"""Group 1 is a string, group 2 the colon that makes it a key; else it is a bracket or a comma."""
+# A quote that opens nothing is a match of its own: searching on behind it would make a body of many
+# such quotes cost the square of its length.
+TOKEN: Final = re.compile(rb"(" + _STRING + rb")" + _SPACE + rb"(:)?|[\[\]{},]|(\")", re.DOTALL)
+"""Group 1 is a string, group 2 the colon that makes it a key, group 3 a string that does not end;
+without a group it is a bracket or a comma."""
 
-BRACKET: Final = re.compile(_STRING + rb"|([\[{])|([\]}])", re.DOTALL)
-"""Group 1 is an opening bracket, group 2 a closing one; a string is neither."""
+BRACKET: Final = re.compile(_STRING + rb"|([\[{])|([\]}])|(\")", re.DOTALL)
+"""Group 1 is an opening bracket, group 2 a closing one, group 3 a string that does not end."""
 
 MEMBER: Final = re.compile(
     _SPACE
@@ -77,6 +80,8 @@ def container_end(body: bytes, start: int, stop: int) -> int:
             depth -= 1
             if depth <= 0:
                 return match.end()
+        elif group == 3:
+            raise unended_string()
     raise InvalidJson("The body is not valid JSON: a bracket is not closed")
 
 
@@ -102,17 +107,6 @@ def too_deep() -> InvalidJson:
     return InvalidJson(f"The body is nested deeper than {MAX_DEPTH} levels")
 
 
-def check_depth(body: bytes) -> None:
-    """Raises ``InvalidJson`` when containers stand inside containers too deep."""
-    # Two fast counts decide nearly always; only a body with many containers is walked.
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for match in BRACKET.finditer(body):
-        group = match.lastindex
-        if group == 1:
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise too_deep()
-        elif group == 2:
-            depth -= 1
+def unended_string() -> InvalidJson:
+    """The refusal of a body that ends inside a string."""
+    return InvalidJson("The body is not valid JSON: a string does not end")

@@ -29,9 +29,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text('"\\/{}[],: 
 documents = st.recursive(
     scalars | texts,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
-    max_leaves=20,
+    max_leaves=12,
 )
-objects = st.dictionaries(texts, documents, max_size=6)
+objects = st.dictionaries(texts, documents, max_size=4)
 layouts = st.sampled_from(
     [
         {"separators": (",", ":")},
@@ -71,6 +71,7 @@ def test_string_spans_are_what_a_json_parser_finds(document: object, layout: Lay
         assert json.loads(body[span.start : span.end]) == span.value
 
 
+@settings(max_examples=60)
 @given(objects, layouts)
 def test_member_spans_are_the_members(document: dict[str, object], layout: Layout) -> None:
     body = written(document, layout)
@@ -87,6 +88,7 @@ def test_item_spans_are_the_items(document: list[object], layout: Layout) -> Non
     assert [json.loads(body[start:end]) for start, end in item_spans(body)] == document
 
 
+@settings(max_examples=60)
 @given(objects, layouts, st.data())
 def test_dropping_members_leaves_the_others_byte_for_byte(
     document: dict[str, object], layout: Layout, data: st.DataObject
@@ -103,6 +105,7 @@ def test_dropping_members_leaves_the_others_byte_for_byte(
         assert result == body
 
 
+@settings(max_examples=60)
 @given(objects, layouts, objects)
 def test_setting_members_leaves_the_others_byte_for_byte(
     document: dict[str, object], layout: Layout, values: dict[str, object]
@@ -194,6 +197,8 @@ def test_a_key_repeated_further_down_is_not_ours_to_judge() -> None:
 
 def test_depth_is_bounded() -> None:
     deepest = MAX_DEPTH - 1
+    assert load(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    assert load(b'"' + b"[" * 1_000 + b'"') == "[" * 1_000
     assert parse_object(b'{"a":' + b"[" * deepest + b"]" * deepest + b"}")
     for depth in (MAX_DEPTH, 5_000, 1_000_000):
         with pytest.raises(InvalidJson, match="nested deeper"):
@@ -225,6 +230,27 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
 @given(st.binary(max_size=60) | st.text('"\\{}[],:u0 1a').map(str.encode))
 def test_garbage_ends_in_invalid_json_or_nothing_worse(body: bytes) -> None:
     for read in (load, parse_object, member_spans, item_spans, lambda b: list(string_spans(b))):
+        with contextlib.suppress(InvalidJson):
+            read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 300 + b'"' + b'\\"' * 40_000,
+        b'"' + b'\\"' * 40_000,
+        b'{"a":' + b'"x\\",' * 60_000,
+        b'{"a":' + b"[[[[" * 60_000,
+        b'{"a":[' + b'[[["b"]]],' * 40_000,
+        b'"' * 200_001,
+        b'{"a":1,' * 60_000,
+    ],
+)
+@pytest.mark.timeout(30)
+def test_hostile_garbage_costs_no_more_than_its_length(body: bytes) -> None:
+    with pytest.raises(InvalidJson):
+        load(body)
+    for read in (member_spans, item_spans, lambda b: list(string_spans(b))):
         with contextlib.suppress(InvalidJson):
             read(body)
 
