@@ -107,7 +107,7 @@ def test_a_proxy_may_forward_the_scheme_alone() -> None:
 def test_what_a_client_wrote_left_of_its_proxys_word_is_not_believed() -> None:
     scope = asked(
         ("host", "internal"),
-        ("x-forwarded-proto", "https"),
+        ("x-forwarded-proto", "http, https"),
         ("x-forwarded-host", "evil.example, gateway.example"),
         ("x-forwarded-for", "10.9.9.9, 203.0.113.9"),
         client=PROXY,
