@@ -252,10 +252,14 @@ class Upstream:
         kind = Kind.CREATE if operation.creates else Kind.REQUEST
         deadline = self._clock.now() + max_wait_s
         again = False
+        late: dict[str, str] = {}
         while True:
             await self._allowance.admit(kind, urgency, user, deadline=deadline, again=again)
             if turn is not None:
-                request.headers.update(turn.taken())
+                for name in late:
+                    request.headers.pop(name, None)
+                late = dict(turn.taken())
+                request.headers.update(late)
             response = await self._once(operation, request)
             remaining = whole_number(response.headers.get("ratelimit-remaining"))
             if response.status_code != 429:

@@ -15,6 +15,7 @@ would carry one user's cookies into another's request, and costs as much as the 
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
@@ -31,6 +32,7 @@ _KEEPALIVE_S: Final = 15.0
 _DNS_CACHE_S: Final = 30
 # Locations of signed files and cookies of a CDN are longer than aiohttp's 8 KB.
 _LONGEST_HEADER: Final = 65_536
+_LARGE_BODY: Final = 1024 * 1024
 _GUARD_SLACK_S: Final = 1.0
 
 
@@ -107,7 +109,7 @@ class Wire(AiohttpTransport):
                             for one in request.headers.multi_items()
                             if one[0] != "transfer-encoding"  # aiohttp chooses
                         ],
-                        data=outgoing or request.content or None,
+                        data=outgoing or _in_pieces(request.content),
                         allow_redirects=False,
                         timeout=aiohttp.ClientTimeout(
                             total=None,
@@ -185,6 +187,11 @@ class _Incoming(httpx.AsyncByteStream):
             self._response.release()
         else:
             self._response.close()
+
+
+def _in_pieces(body: bytes) -> bytes | io.BytesIO | None:
+    # Written in one piece, a large body would hold up everybody else on the loop.
+    return io.BytesIO(body) if len(body) > _LARGE_BODY else body or None
 
 
 def _has_bytes(request: httpx.Request) -> bool:
