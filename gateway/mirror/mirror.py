@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from gateway.clock import Clock
 from gateway.mirror.arrival import Arrival
@@ -34,9 +34,8 @@ from gateway.mirror.verify import verify
 
 _log = logging.getLogger(__name__)
 
-# Starts a coroutine as a task that has a name and is held (gateway/workers.py). A coroutine yields
-# and is sent whatever the loop likes, which has no name: hence the two Any.
-Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+# Starts a coroutine as a task that has a name and is held (gateway/workers.py).
+Spawn = Callable[[Coroutine[object, object, None], str], asyncio.Task[None]]
 
 _TOO_LARGE_REMEMBERED = 1_000
 
@@ -109,6 +108,7 @@ class Mirror:
         Returns as soon as upstream's headers are known. Raises OutputGone, OutputUnreachable,
         OutputBroken, MirrorClosed.
         """
+        self._check_open()
         key = key_of(url)
         while True:
             arrival = self._arrivals.get(key)
@@ -137,6 +137,7 @@ class Mirror:
         Raises OutputGone, OutputUnreachable, OutputBroken, MirrorClosed. Only so many of these
         fetch at once; readers never wait behind them.
         """
+        self._check_open()
         key = key_of(url)
         if (stored := await self._store.get(key)) is not None:
             return stored
@@ -197,23 +198,27 @@ class Mirror:
         except OSError as fault:
             _log.error("the mirrored files cannot be counted: %s", fault)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise MirrorClosed("the mirror is closed")
+
     async def _open_stored(self, key: str) -> Reading | None:
         opened = await self._store.open(key)
         return None if opened is None else StoredReading(opened, self._clock)
 
     def _arrival(self, key: str, url: str) -> Arrival:
         """Return the file's way here, beginning it if there is none. Must not await."""
-        if self._closed:
-            raise MirrorClosed
+        self._check_open()
         arrival = self._arrivals.get(key)
         if arrival is None:
-            arrival = self._arrivals[key] = Arrival(key, url)
+            arrival = Arrival(key, url)
             task = self._start_task(key, self._pursue(arrival))
+            self._arrivals[key] = arrival
             # For a task that is cancelled before it has run a single step.
             task.add_done_callback(lambda _: self._forget(arrival))
         return arrival
 
-    def _start_task(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start_task(self, name: str, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = self._spawn(work, f"mirror {name[:12]}")
         self._tasks[name] = task
 

@@ -14,6 +14,12 @@ def made_bytes(size: int, seed: str = "") -> bytes:
     return hashlib.shake_128(f"{seed}/{size}".encode()).digest(size)
 
 
+def _open_gate() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Answer:
     """One response; `cut_at` breaks it off after so many bytes of its body."""
@@ -27,8 +33,8 @@ class Answer:
     accept_ranges: bool = True
     chunk_size: int = 64 << 10
     cut_at: int | None = None
-    before_chunk: Callable[[int], object] | None = None
-    gate: asyncio.Event | None = None
+    end: asyncio.Event | None = None
+    gate: asyncio.Event = field(default_factory=_open_gate)
     gate_at: int = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -39,15 +45,16 @@ class Answer:
                 if at >= self.cut_at:
                     raise SourceUnreachable("the connection was reset")
                 step = min(step, self.cut_at - at)
-            if self.gate is not None:
-                if at >= self.gate_at:
-                    await self.gate.wait()
-                else:
-                    step = min(step, self.gate_at - at)
+            if at >= self.gate_at:
+                await self.gate.wait()
+            else:
+                step = min(step, self.gate_at - at)
             chunk = self.body[at : at + step]
             at += len(chunk)
             yield chunk
             await asyncio.sleep(0)
+        if self.end is not None:
+            await self.end.wait()
 
 
 @dataclass
@@ -66,7 +73,7 @@ class FakeSource:
     script: list[Callable[[Answer], Answer]] = field(default_factory=list)
     asked: list[tuple[int, str | None]] = field(default_factory=list)
     open_now: int = 0
-    gate: asyncio.Event | None = None
+    gate: asyncio.Event = field(default_factory=_open_gate)
     gate_at: int = 0
 
     @asynccontextmanager
@@ -113,6 +120,16 @@ def truncated(to: int) -> Callable[[Answer], Answer]:
 
     def change(answer: Answer) -> Answer:
         answer.body = answer.body[:to]
+        return answer
+
+    return change
+
+
+def ending_at(end: asyncio.Event) -> Callable[[Answer], Answer]:
+    """Leave it open, after the last byte, whether there will be more."""
+
+    def change(answer: Answer) -> Answer:
+        answer.end = end
         return answer
 
     return change
