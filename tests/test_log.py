@@ -144,6 +144,37 @@ def test_json_lines_carry_level_time_request_user_and_extra_fields(start: Start)
     assert record["time"].endswith("Z")
 
 
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_line_of_trusted_fields_has_its_message_masked_all_the_same(
+    start: Start, log_format: LogFormat
+) -> None:
+    out = start(log_format)
+    log.bind_request("req-1")
+    log.bind_user("ada")
+    log.emit_fields(
+        logging.getLogger("gateway.access"),
+        logging.INFO,
+        "GET /v1/streams/s3cr3t\n 200",
+        {"route": "/v1/streams/{token}", "bytes": 0, "cache": "", "more": None},
+    )
+    text = out.getvalue()
+    assert "s3cr3t" not in text
+    assert text.count("\n") == 1
+    assert "/v1/streams/{token}" in text
+    assert "req-1" in text
+    assert "ada" in text
+    assert "cache" not in text
+    assert "more" not in text
+    if log_format == "json":
+        assert json.loads(text)["bytes"] == 0
+
+
+def test_a_line_of_trusted_fields_below_the_level_is_not_written(start: Start) -> None:
+    out = start("console")
+    log.emit_fields(logging.getLogger("gateway.access"), logging.DEBUG, "x", {})
+    assert out.getvalue() == ""
+
+
 def test_a_new_request_does_not_inherit_the_last_ones_user(start: Start) -> None:
     out = start("json")
     log.bind_user("ada")

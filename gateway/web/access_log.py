@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import log
 from gateway.clock import Clock
 from gateway.web.request_facts import UNMATCHED, Facts, facts
 
@@ -77,21 +78,14 @@ class AccessLog:
         self._observe(route, method, status, seconds)
         path: str = scope["path"]
         level = logging.DEBUG if path in _QUIET and status < 500 else logging.INFO
-        if not _log.isEnabledFor(level):
-            return
-        _log.log(
-            level,
-            "%s %s %d",
-            method,
-            path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…",
-            status,
-            extra={
+        if _log.isEnabledFor(level):
+            shown = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+            fields = {
                 "route": route,
                 "ms": round(seconds * 1000, 1),
                 "bytes": seen.bytes_sent,
                 "cache": seen.cache_result,
-                "user": seen.user,
                 "client": seen.client,
                 "sent_status": seen.status if seen.status not in (0, status) else None,
-            },
-        )
+            }
+            log.emit_fields(_log, level, f"{seen.method} {shown} {status}", fields)

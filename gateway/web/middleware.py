@@ -4,6 +4,7 @@ All are plain ASGI: a class that sits on the way of every byte must not buffer, 
 """
 
 import asyncio
+import itertools
 import logging
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import log
 from gateway.clock import Clock
 from gateway.domain import problems
+from gateway.domain.keys import mask
 from gateway.domain.problems import Problem
 from gateway.flows.answer import Refused
 from gateway.ledger import LedgerUnavailable
@@ -76,6 +78,8 @@ class Envelope:
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
         self._clock = clock
+        self._process = clock.new_id()[:12]
+        self._count = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection under a name."""
@@ -83,8 +87,9 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         request_id = header(scope, b"x-request-id")
-        if request_id is None or not _SANE_REQUEST_ID.fullmatch(request_id):
-            request_id = self._clock.new_id()
+        if request_id is None or not _sane(request_id):
+            # Such a name must be new, not unguessable: counting is cheaper than randomness.
+            request_id = f"{self._process}-{next(self._count)}"
         log.bind_request(request_id)
         client = scope.get("client")
         keep_facts(
@@ -268,6 +273,11 @@ class PlainMethods:
                 # The server knows the request as HEAD still, and sends no body.
                 scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
+
+
+def _sane(request_id: str) -> bool:
+    """Whether a client's name for its request can be written everywhere as it is."""
+    return _SANE_REQUEST_ID.fullmatch(request_id) is not None and mask(request_id) == request_id
 
 
 def _innermost(error: Exception) -> Exception:
