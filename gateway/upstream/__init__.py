@@ -2,6 +2,7 @@
 
 from gateway.upstream.allowance import Allowance
 from gateway.upstream.answers import Answer as UpstreamAnswer
+from gateway.upstream.answers import StreamedAnswer
 from gateway.upstream.client import Turn, Upstream
 from gateway.upstream.download import Downloads
 from gateway.upstream.errors import (
@@ -26,6 +27,8 @@ from gateway.upstream.operations import (
     Operation,
     match,
 )
+from gateway.upstream.streams import Streams
+from gateway.upstream.webhook_sender import Delivered, Failed, WebhookSender
 
 __all__ = [
     "OPERATIONS",
@@ -34,12 +37,16 @@ __all__ = [
     "AllowanceExhausted",
     "AnswerKind",
     "BodyKind",
+    "Delivered",
     "Downloads",
+    "Failed",
     "Hooks",
     "Match",
     "MethodNotAllowed",
     "Operation",
     "StreamRefused",
+    "StreamedAnswer",
+    "Streams",
     "Turn",
     "Upstream",
     "UpstreamAnswer",
@@ -50,5 +57,6 @@ __all__ = [
     "UpstreamTokenRefused",
     "UpstreamUnreachable",
     "Urgency",
+    "WebhookSender",
     "match",
 ]

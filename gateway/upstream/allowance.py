@@ -6,6 +6,7 @@ simply is no longer there.
 """
 
 import asyncio
+import logging
 import math
 from typing import Final
 
@@ -15,6 +16,8 @@ from gateway.upstream.errors import AllowanceExhausted
 from gateway.upstream.hooks import Hooks
 from gateway.upstream.line import Line, Signal, Urgency, Waiter
 from gateway.upstream.share import Kind, LocalShare, Share
+
+_log = logging.getLogger(__name__)
 
 # The leader looks up this often (seconds): somebody may have joined whose patience ends sooner, and
 # another worker may have given tokens back.
@@ -88,12 +91,18 @@ class Allowance:
             raise AllowanceExhausted(await self._honest_wait(kind, line, waiter))
 
     async def note(self, kind: Kind, word: Correction) -> None:
-        """Take in what upstream said about this kind's allowance."""
+        """Take in what upstream said about this kind's allowance.
+
+        Never fails: an answer, perhaps to a paid create, is in somebody's hands at that moment.
+        """
         if word.remaining is not None:
             self._hooks.on_ratelimit(kind.value, word.remaining)
         if word.throttled_s is not None:
             self._spare[kind] = 0
-        await self._share.correct(kind, word, self._clock.now())
+        try:
+            await self._share.correct(kind, word, self._clock.now())
+        except Exception as failure:  # noqa: BLE001 - whatever a share is kept in may fail its own way
+            _log.warning("the allowance for %ss was not corrected: %r", kind, failure)
 
     async def _take_one(self, kind: Kind) -> bool:
         if self._spare[kind]:

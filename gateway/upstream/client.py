@@ -137,7 +137,7 @@ class Upstream:
         user: str | None = None,
         read_timeout_s: float | None = None,
         max_wait_s: float | None = None,
-        turn: "Turn | None" = None,
+        turn: Turn | None = None,
     ) -> Answer:
         """Send one request and return the whole answer, whatever its status says.
 
@@ -182,7 +182,7 @@ class Upstream:
         user: str | None = None,
         read_timeout_s: float | None = None,
         max_wait_s: float | None = None,
-        turn: "Turn | None" = None,
+        turn: Turn | None = None,
     ) -> AsyncIterator[StreamedAnswer]:
         """Send one request; the answer's body is read from what this yields, as it arrives.
 
@@ -247,7 +247,7 @@ class Upstream:
         urgency: Urgency,
         user: str | None,
         max_wait_s: float,
-        turn: "Turn | None",
+        turn: Turn | None,
     ) -> httpx.Response:
         kind = Kind.CREATE if operation.creates else Kind.REQUEST
         deadline = self._clock.now() + max_wait_s
@@ -263,8 +263,12 @@ class Upstream:
             response = await self._once(operation, request)
             remaining = whole_number(response.headers.get("ratelimit-remaining"))
             if response.status_code != 429:
-                if remaining is not None:
-                    await self._allowance.note(kind, Correction(remaining))
+                try:
+                    if remaining is not None:
+                        await self._allowance.note(kind, Correction(remaining))
+                except BaseException:  # cancelled: nobody will close it otherwise
+                    await response.aclose()
+                    raise
                 return response
             if turn is not None:
                 turn.lost()

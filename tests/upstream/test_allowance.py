@@ -223,6 +223,21 @@ async def test_the_deadline_of_a_latecomer_is_kept_while_the_line_is_blocked() -
     await asyncio.gather(patient, hasty, return_exceptions=True)
 
 
+class DeafShare(CancellingShare):
+    """Cannot take in corrections."""
+
+    async def correct(self, kind: Kind, word: Correction, now: float) -> None:
+        raise OSError("gone")
+
+
+async def test_a_correction_that_cannot_be_kept_costs_no_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene(share=DeafShare())
+    await scene.allowance.note(Kind.CREATE, Correction(remaining=3))
+    assert "not corrected" in caplog.text
+
+
 class BrokenShare:
     """Stands for a ledger that is gone."""
 

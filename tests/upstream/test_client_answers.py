@@ -220,6 +220,33 @@ async def test_a_create_that_upstream_throttles_takes_its_turn_again(connect: Co
     assert left == [("create", 0), ("create", 77)]
 
 
+class Follower:
+    """Says when it was sent, and counts how often it lost its turn."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def taken(self) -> list[tuple[str, str]]:
+        self.told.append("taken")
+        return [("prefer", f"wait={60 - len(self.told)}")]
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+
+async def test_who_sends_hears_of_each_turn_and_has_the_last_word_on_the_wait(
+    connect: Connect,
+) -> None:
+    steps = each(says(b'{"retry_after":0.1}', status=429), says(status=201))
+    follower = Follower()
+    async with wild(steps) as server, connect(server.origin) as upstream:
+        await upstream.call(
+            CREATE, "/v1/predictions", body=BODY, headers=[("prefer", "wait=60")], turn=follower
+        )
+    assert follower.told == ["taken", "lost", "taken"]
+    assert [seen.all("prefer") for seen in server.requests] == [["wait=59"], ["wait=57"]]
+
+
 @pytest.mark.parametrize("operation", [CREATE, GET])
 async def test_who_is_throttled_for_longer_than_it_can_wait_is_told_honestly(
     connect: Connect, operation: object

@@ -175,12 +175,15 @@ async def test_a_body_that_does_not_arrive_whole_never_ends_quietly(
         await talk.request()
         await step(talk)  # type: ignore[operator]  # a step
 
-    async with wild(handler) as server, downloads(context, server.origin) as source:
-        async with source.fetch(f"{server.origin}/x") as file:
-            chunks = file.chunks()
-            assert await anext(chunks) == b"a" * 10
-            with pytest.raises(SourceUnreachable):
-                await anext(chunks)
+    async with (
+        wild(handler) as server,
+        downloads(context, server.origin) as source,
+        source.fetch(f"{server.origin}/x") as file,
+    ):
+        chunks = file.chunks()
+        assert await anext(chunks) == b"a" * 10
+        with pytest.raises(SourceUnreachable):
+            await anext(chunks)
 
 
 async def test_a_server_that_is_gone_is_unreachable(context: ssl.SSLContext) -> None:
