@@ -127,9 +127,11 @@ async def drip_headers_for_ever(talk: Conversation) -> None:
 async def test_after_the_request_went_out_its_fate_is_unknown_and_it_is_not_repeated(
     connect: Connect, handler: Handler, error: type[UpstreamError]
 ) -> None:
+    # Patience only where it is to run out: a busy machine is slow, too.
+    patience_s = 0.3 if error is UpstreamTimeout else 5
     async with (
         wild(handler) as server,
-        connect(server.origin, read_timeout_s=0.3, connect_timeout_s=0.3) as upstream,
+        connect(server.origin, read_timeout_s=patience_s, connect_timeout_s=1) as upstream,
     ):
         with pytest.raises(error) as caught:
             await upstream.call(CREATE, "/v1/predictions", body=BODY, urgency=Urgency.ACT)
