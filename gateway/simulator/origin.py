@@ -1,5 +1,6 @@
 """What the three public origins have in common: log, break on purpose, answer."""
 
+import asyncio
 import hashlib
 from typing import Protocol
 
@@ -81,6 +82,9 @@ class Origin:
             await self._serve(scope, request, entry, counting_send)
         except ClientGone:
             entry.status = 0 if entry.status is None else entry.status
+        except asyncio.CancelledError:
+            # The origin is being taken down, and the task ends here anyway.
+            entry.status = entry.status or 0
         except BrokenOff:
             transport_of(scope).close()
             await gone(receive)

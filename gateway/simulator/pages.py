@@ -31,8 +31,9 @@ def _encode(number: int, *, backwards: bool) -> str:
 
 
 def _decode(cursor: str) -> tuple[int, bool]:
+    padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
         fields = parse_qs(text)
         return int(fields["p"][0]), "r" in fields
     except (binascii.Error, UnicodeDecodeError, KeyError, ValueError) as error:
