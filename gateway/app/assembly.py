@@ -36,7 +36,7 @@ from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
 from gateway.flows.resolve_inputs import ResolveInputs
-from gateway.ledger import Ledger, LedgerUnavailable, published, workers
+from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.settings import Settings
@@ -263,7 +263,7 @@ class Gateway:
             readiness=Readiness(
                 clock,
                 {
-                    "ledger": _ledger_check(ledger),
+                    "ledger": ledger.ping,
                     "cache": cache.fault,
                     "disk": disk_check(data),
                 },
@@ -337,17 +337,6 @@ def _origins(settings: Settings) -> UpstreamOrigins:
         delivery=tuple(parse_origin_pattern(text) for text in upstream.delivery_origins),
         streams=tuple(parse_origin_pattern(text) for text in upstream.stream_origins),
     )
-
-
-def _ledger_check(ledger: Ledger) -> Callable[[], Awaitable[str | None]]:
-    async def check() -> str | None:
-        try:
-            await ledger.ping()
-        except LedgerUnavailable as error:
-            return str(error)
-        return None
-
-    return check
 
 
 def _weight(shown: Shown) -> int:

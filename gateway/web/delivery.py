@@ -11,6 +11,7 @@ from gateway.domain.ranges import ByteRange, RangeAsked, Unsatisfiable, parse_ra
 from gateway.flows.read_output import OutputRequest, ReadOutput
 from gateway.flows.read_prediction import etag_matches
 from gateway.mirror import Reading
+from gateway.web.departure import while_connected
 from gateway.web.problem_response import ProblemError
 from gateway.web.request_facts import facts, header
 
@@ -54,7 +55,8 @@ class Delivery:
         )
         reading = await self._read_output(request)
         try:
-            await self._send(scope, reading, send)
+            # A server goes on taking bytes for a client that has left, as fast as we make them.
+            await while_connected(receive, self._send(scope, reading, send))
         finally:
             await reading.aclose()
 
