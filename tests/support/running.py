@@ -28,12 +28,11 @@ import uvicorn
 
 from gateway.app import Gateway, policy_of
 from gateway.clock import Clock
-from gateway.domain import keys as key_format
-from gateway.domain import webhooks
-from gateway.ledger import Connection, Ledger, keys, published, users
+from gateway.ledger import Connection, Ledger, published
 from gateway.settings import Settings, load
 from gateway.simulator import Simulator, SimulatorConfig
 from tests.support.clock import ManualClock
+from tests.support.people import make_user
 
 T = TypeVar("T")
 
@@ -124,36 +123,12 @@ class Running:
         expires_at: float | None = None,
     ) -> str:
         """Make a user with a key; returns the key, which works at once."""
-        now = self.clock.now()
-
-        def work(conn: Connection) -> str:
-            user = users.add_user(
-                conn,
-                name=name,
-                team=team,
-                plan=plan,
-                role=role,
-                now=now,
-                id=self.clock.new_id(),
-                webhook_secret=webhooks.new_secret(self.clock.secret(webhooks.SECRET_BYTES)),
+        key = self.ledger(
+            lambda conn: make_user(
+                conn, self.clock, name, team=team, plan=plan, role=role, expires_at=expires_at
             )
-            return self._add_key(conn, user.id, expires_at)
-
-        key = self.ledger(work)
-        self.refresh_keys()
-        return key
-
-    def _add_key(self, conn: Connection, user_id: str, expires_at: float | None = None) -> str:
-        key = key_format.make_key(self.clock.secret(key_format.KEY_SECRET_BYTES))
-        keys.add_key(
-            conn,
-            id=self.clock.new_id(),
-            user_id=user_id,
-            digest=key_format.digest(key),
-            hint=key_format.hint(key),
-            expires_at=expires_at,
-            now=self.clock.now(),
         )
+        self.refresh_keys()
         return key
 
     def refresh_keys(self) -> None:

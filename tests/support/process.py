@@ -1,0 +1,235 @@
+"""A gateway and a simulated Replicate as processes of their own, on the real clock.
+
+For what cannot be shown inside one process: official clients, `kill -9`, how much memory is used.
+
+    with processes("[plans.default]\n…") as both:
+        key = both.add_user("ann")
+        both.kill()
+        both.start()
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from gateway.clock import SystemClock
+from gateway.ledger import Connection, Ledger
+from tests.support.people import make_user
+
+T = TypeVar("T")
+
+PATIENCE_S = 30.0
+"""Real seconds that a test waits for something before it fails."""
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Processes:
+    """A simulator's and a gateway's process; the gateway can be killed and started again."""
+
+    def __init__(self, folder: Path, toml: str, simulator: Mapping[str, object]) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.config = folder / "gateway.toml"
+        self.config.write_text(toml, encoding="utf-8")
+        self.port = free_port()
+        self._log = (folder / "gateway.log").open("ab")
+        self._simulator = _start_simulator(folder, simulator)
+        self.addresses: dict[str, str] = json.loads(_first_line(self._simulator))
+        self._gateway: subprocess.Popen[bytes] | None = None
+        self._control = httpx.Client(base_url=self.addresses["control_url"], trust_env=False)
+
+    @property
+    def url(self) -> str:
+        """The gateway's origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base(self) -> str:
+        """What users put in the place of https://api.replicate.com."""
+        return f"{self.url}/replicate"
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process."""
+        assert self._gateway is not None
+        return self._gateway.pid
+
+    def start(self) -> None:
+        """Start the gateway, on the port and data of the one before."""
+        self._gateway = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.serving", str(self.config), str(self.port)],
+            cwd=ROOT,
+            env=self._environment(),
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.wait_for(self._ready)
+
+    def _environment(self) -> dict[str, str]:
+        clean = {
+            name: value for name, value in os.environ.items() if name.startswith(("PATH", "L"))
+        }
+        return {
+            **clean,
+            "GATEWAY_UPSTREAM__BASE_URL": self.addresses["api_url"],
+            "GATEWAY_UPSTREAM__TOKEN": self.addresses["token"],
+            "GATEWAY_UPSTREAM__DELIVERY_ORIGINS": json.dumps([self.addresses["delivery_origin"]]),
+            "GATEWAY_UPSTREAM__STREAM_ORIGINS": json.dumps([self.addresses["stream_origin"]]),
+            "GATEWAY_STORAGE__DATA_DIR": str(self.data_dir),
+        }
+
+    def _ready(self) -> bool:
+        if self._gateway is not None and self._gateway.poll() is not None:
+            raise AssertionError(f"the gateway ended: {self.log()[-3000:]}")
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """End the gateway as a power cut does."""
+        assert self._gateway is not None
+        self._gateway.send_signal(signal.SIGKILL)
+        self._gateway.wait(PATIENCE_S)
+
+    def stop(self) -> int:
+        """End the gateway in good order; returns its exit status."""
+        assert self._gateway is not None
+        self._gateway.terminate()
+        return self._gateway.wait(PATIENCE_S)
+
+    def running(self) -> bool:
+        """Return whether the gateway's process is alive."""
+        return self._gateway is not None and self._gateway.poll() is None
+
+    def log(self) -> str:
+        """Return what the gateway's processes wrote."""
+        return (self.folder / "gateway.log").read_text(errors="replace")
+
+    def peak_memory(self) -> int:
+        """Return the most bytes of memory that the gateway's process has held (VmHWM)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def ledger(self, work: Callable[[Connection], T]) -> T:
+        """Run a function on the gateway's ledger, as the command line would."""
+
+        async def run() -> T:
+            async with Ledger("", SystemClock(), folder=self.data_dir) as ledger:
+                return await ledger.write(work)
+
+        return asyncio.run(run())
+
+    def add_user(self, name: str, *, plan: str | None = None, team: str | None = None) -> str:
+        """Make a user with a key; returns the key."""
+        return self.ledger(lambda conn: make_user(conn, SystemClock(), name, plan=plan, team=team))
+
+    def client(self, key: str, **options: Any) -> httpx.Client:
+        """A client as a user would configure it, with this key."""
+        headers = {"Authorization": f"Bearer {key}"}
+        options.setdefault("timeout", 60)
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
+
+    def received(self, **filters: str) -> list[dict[str, Any]]:
+        """Return the requests that the simulated Replicate received, oldest first."""
+        found: list[dict[str, Any]] = self._control.get("/log", params=filters).json()
+        return found
+
+    def steer(self, method: str, path: str, body: object = None) -> Any:
+        """Talk to the simulator's control origin: faults, dials, origins that stop and start."""
+        answer = self._control.request(method, path, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    def wait_for(self, done: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+        """Ask again and again until `done` returns something true; fails when it takes too long."""
+        until = time.monotonic() + patience_s
+        while True:
+            result = done()
+            if result:
+                return result
+            if time.monotonic() > until:
+                raise AssertionError(f"it did not come true within {patience_s:g} s")
+            time.sleep(0.05)
+
+    def finished(self, client: httpx.Client, prediction_id: str) -> httpx.Response:
+        """Poll as a client does until the prediction has ended; returns the last answer."""
+
+        def done() -> httpx.Response | None:
+            answer = client.get(f"/replicate/v1/predictions/{prediction_id}")
+            assert answer.status_code == 200, answer.text
+            terminal = {"succeeded", "failed", "canceled", "aborted"}
+            return answer if answer.json()["status"] in terminal else None
+
+        found = self.wait_for(done)
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        """End both processes."""
+        self._control.close()
+        for process in (self._gateway, self._simulator):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait(PATIENCE_S)
+        if self._simulator.stdout is not None:
+            self._simulator.stdout.close()
+        self._log.close()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _start_simulator(folder: Path, dials: Mapping[str, object]) -> subprocess.Popen[bytes]:
+    arguments: list[str] = []
+    for name, value in dials.items():
+        arguments.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            arguments.append(str(value))
+    with (folder / "simulator.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gateway.simulator", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    assert line, "the simulator did not start"
+    return line
+
+
+@contextlib.contextmanager
+def processes(toml: str = "", **simulator: object) -> Iterator[Processes]:
+    """Run a simulator (its command line's options as keywords) and a gateway with this file."""
+    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
+        both = Processes(Path(folder), toml, simulator)
+        try:
+            both.start()
+            yield both
+        finally:
+            both.close()
