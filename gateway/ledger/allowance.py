@@ -33,7 +33,7 @@ _SET = (
 def draw(conn: Connection, kind: str, *, want: int, now: float, per_s: float, burst: float) -> Draw:
     """Take up to `want` whole tokens from a bucket of `burst`, filled with `per_s` a second."""
     tokens, at = _level(conn, kind, now, per_s, burst)
-    granted = min(want, int(tokens))
+    granted = max(0, min(want, int(tokens)))
     if granted > 0:
         conn.execute(_SET, {"of": kind, "left": tokens - granted, "at": at})
     wait = 0.0 if granted or want == 0 else (1.0 - tokens) / per_s

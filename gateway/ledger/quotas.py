@@ -182,6 +182,8 @@ def standings(
 ) -> list[Standing]:
     """Return where each rule stands, in the rules' order. Writes nothing."""
     rules = list(rules)
+    if not rules:
+        return []
     found = {row.key: row for row in counters_at(conn, at, _subjects(rules))}
     found |= {row.key: row for row in _missing(conn, rules, found, at)}
     return standings_of(rules, found)
