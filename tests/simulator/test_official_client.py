@@ -75,7 +75,7 @@ def test_a_local_file_is_uploaded_and_fetched_by_the_model(
     Image.new("RGB", (64, 64), "red").save(picture, "PNG")
     before = len(client.files.list())
     output = client.run("simulated/image-to-image", input={"image": picture}, wait=False)
-    assert str(list(output)[0]).startswith(threaded.delivery_origin)
+    assert str(next(iter(output))).startswith(threaded.delivery_origin)
     assert len(client.files.list()) == before + 1
     file = client.files.list()[0]
     assert client.files.get(file.id).etag == file.etag
