@@ -312,6 +312,7 @@ uploads = Table(
     _amount("size"),
     _time("created_at", nullable=False),
     _time("expires_at"),
+    Column("document", LargeBinary),
     Index("ix_uploads_user_id", "user_id", "created_at"),
     Index("ix_uploads_team", "team", "created_at"),
 )
@@ -324,6 +325,15 @@ reuploads = Table(
     _words("file_id", nullable=False),
     _words("upstream_url", nullable=False),
     _time("expires_at", nullable=False),
+)
+
+# Who is doing that now, until when: among all workers, one uploads and the others wait.
+reupload_claims = Table(
+    "reupload_claims",
+    metadata,
+    _id("url"),
+    _time("claimed_until", nullable=False),
+    _words("claimed_by", nullable=False),
 )
 
 versions = Table(

@@ -1,12 +1,12 @@
 """Uploaded files: whose they are; and mirrored bytes that were handed to upstream again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
-from gateway.ledger.statements import insert_or_replace
-from gateway.ledger.tables import reuploads, uploads
+from gateway.ledger.statements import insert_or_ignore, insert_or_replace
+from gateway.ledger.tables import reupload_claims, reuploads, uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class UploadRow:
     size: int | None
     created_at: float
     expires_at: float | None
+    document: bytes | None = field(default=None, repr=False)
+    """The file object as upstream wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,21 @@ _LIST = select(*_COLUMNS).order_by(uploads.c.created_at.desc(), uploads.c.file_i
 _REUPLOADS = tuple(reuploads.c[name] for name in Reupload.__dataclass_fields__)
 _REUSE = select(*_REUPLOADS).where(
     reuploads.c.url == bindparam("key"), reuploads.c.expires_at > bindparam("alive_at")
+)
+_UNCLAIMED = (
+    reupload_claims.update()
+    .where(
+        reupload_claims.c.url == bindparam("key"),
+        or_(
+            reupload_claims.c.claimed_until <= bindparam("now"),
+            reupload_claims.c.claimed_by == bindparam("claimant"),
+        ),
+    )
+    .values(claimed_until=bindparam("until"), claimed_by=bindparam("claimant"))
+)
+_CLAIM = insert_or_ignore(reupload_claims)
+_RELEASE = reupload_claims.delete().where(
+    reupload_claims.c.url == bindparam("key"), reupload_claims.c.claimed_by == bindparam("claimant")
 )
 _REUPLOADED = insert_or_replace(reuploads, "file_id", "upstream_url", "expires_at")
 
@@ -68,6 +85,36 @@ def list_uploads(
     if team is not None:
         statement = statement.where(uploads.c.team == team)
     return [UploadRow(*row) for row in conn.execute(statement.limit(limit))]
+
+
+def page(
+    conn: Connection,
+    user_id: str,
+    *,
+    alive_at: float,
+    before: tuple[float, str] | None = None,
+    after: tuple[float, str] | None = None,
+    limit: int = 100,
+) -> list[UploadRow]:
+    """List a user's files that live then, newest first: those older than `before`, else all.
+
+    With `after`, the ones newer than it that come next. Places are (created_at, file_id).
+    """
+    at, name = uploads.c.created_at, uploads.c.file_id
+    statement = select(*_COLUMNS).where(
+        uploads.c.user_id == user_id,
+        or_(uploads.c.expires_at.is_(None), uploads.c.expires_at > alive_at),
+    )
+    if before is not None:
+        older = or_(at < before[0], and_(at == before[0], name < before[1]))
+        statement = statement.where(older)
+    if after is not None:
+        newer = or_(at > after[0], and_(at == after[0], name > after[1]))
+        statement = statement.where(newer).order_by(at, name)
+    else:
+        statement = statement.order_by(at.desc(), name.desc())
+    rows = [UploadRow(*row) for row in conn.execute(statement.limit(limit))]
+    return rows if after is None else rows[::-1]
 
 
 def known(conn: Connection, file_ids: Iterable[str]) -> dict[str, UploadRow]:
@@ -98,7 +145,22 @@ def reusable(conn: Connection, url: str, alive_at: float) -> Reupload | None:
     return None if row is None else Reupload(*row)
 
 
+def claim_reupload(conn: Connection, url: str, *, now: float, until: float, by: str) -> bool:
+    """Become the one who uploads a mirrored file again, until then; False if somebody else is."""
+    values = {"key": url, "now": now, "until": until, "claimant": by}
+    if conn.execute(_UNCLAIMED, values).rowcount > 0:
+        return True
+    new = {"url": url, "claimed_until": until, "claimed_by": by}
+    return conn.execute(_CLAIM.on(conn), new).rowcount > 0
+
+
+def release_reupload(conn: Connection, url: str, by: str) -> None:
+    """Give that up, done or failed."""
+    conn.execute(_RELEASE, {"key": url, "claimant": by})
+
+
 def prune(conn: Connection, before: float) -> int:
     """Forget what upstream has deleted by then; return how much."""
+    conn.execute(reupload_claims.delete().where(reupload_claims.c.claimed_until < before))
     gone = conn.execute(reuploads.delete().where(reuploads.c.expires_at < before)).rowcount
     return gone + conn.execute(uploads.delete().where(uploads.c.expires_at < before)).rowcount
