@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from urllib.parse import quote
 
 ID_CHARS = 26
 
@@ -32,7 +33,8 @@ class Addresses:
 
     def output(self, prediction_id: str, name: str) -> str:
         """Return the address of an output file."""
-        return f"{self.delivery}/xezq/{prediction_id}{self._seal('output', prediction_id)}/{name}"
+        seal = self._seal("output", prediction_id)
+        return f"{self.delivery}/xezq/{prediction_id}{seal}/{quote(name)}"
 
     def read_output(self, path: str) -> tuple[str, str] | None:
         """Return prediction and file name of an output file's path, if it is a real one."""

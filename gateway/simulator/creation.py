@@ -181,7 +181,8 @@ def make(
         shown_model=runnable.shown_model,
         shown_version=runnable.shown_version,
         program=runnable.program,
-        input_json=orjson.dumps(given),
+        # A copy: what the serialiser returns keeps the room of its whole buffer.
+        input_json=bytes(memoryview(orjson.dumps(given))),
         created_at=now,
         queue_s=0.0,
         run_s=0.0,

@@ -22,6 +22,7 @@ class LargeFile(PlainProgram):
             "size_bytes": integer("Length of the file", DEFAULT_BYTES, minimum=0),
             "bytes_per_second": number("Pace of its delivery; 0 is no limit", 0, minimum=0),
             "name": string("Its name", "output.bin"),
+            "content_type": string("Its media type", "application/octet-stream"),
         }
     )
 
@@ -29,7 +30,7 @@ class LargeFile(PlainProgram):
         """Lay out a run."""
         file = OutputFile(
             name=job.text("name", "output.bin").replace("/", "_") or "output.bin",
-            media_type="application/octet-stream",
+            media_type=job.text("content_type", "application/octet-stream"),
             random_size=job.count("size_bytes", DEFAULT_BYTES),
             trickle_bytes_per_s=job.number("bytes_per_second", 0.0),
         )

@@ -77,8 +77,8 @@ class BoundOrigin:
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # The protocol is named because asyncio switches Nagle's algorithm off only where it is; with
-        # it, every answer waits for the client's delayed acknowledgement (40 ms).
+        # The protocol is named because asyncio switches Nagle's algorithm off only where it is;
+        # otherwise every answer waits for the client's delayed acknowledgement (40 ms).
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

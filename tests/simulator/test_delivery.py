@@ -78,6 +78,14 @@ async def test_files_are_there_when_the_prediction_has_succeeded_and_not_before(
     assert (await api.plain(url)).status_code == 200
 
 
+async def test_a_file_may_have_any_name_and_media_type(api: Api) -> None:
+    given = {"size_bytes": 10, "name": "über 1%2F?.html", "content_type": "text/html"}
+    done = await api.finished(LARGE, given)
+    assert done["output"].endswith("/%C3%BCber%201%252F%3F.html")
+    answer = await api.plain(done["output"])
+    assert (len(answer.content), answer.headers["content-type"]) == (10, "text/html")
+
+
 async def test_no_token_is_needed_and_one_that_comes_is_logged(api: Api) -> None:
     done = await api.finished("simulated/single-picture", {"prompt": "x"})
     await api.plain(done["output"])
