@@ -1,5 +1,6 @@
 """Output files: fetched from upstream once, kept, and handed to readers even while they arrive."""
 
+from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.mirror.errors import (
     MirrorClosed,
     OutputBroken,
@@ -19,7 +20,7 @@ from gateway.mirror.files import (
 )
 from gateway.mirror.mirror import Mirror, Spawn
 from gateway.mirror.reading import Reading
-from gateway.mirror.source import Source, SourceRefused, SourceResponse, SourceUnreachable
+from gateway.mirror.source import Source, SourceResponse
 from gateway.mirror.store import Store
 
 __all__ = [

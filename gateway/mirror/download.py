@@ -6,18 +6,18 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
+from gateway.domain.sources import SourceRefused
 from gateway.mirror.arrival import Arrival
 from gateway.mirror.disk import Disk
-from gateway.mirror.errors import OutputBroken, OutputGone, OutputUnreachable
+from gateway.mirror.errors import OutputBroken, OutputError
 from gateway.mirror.files import FileHeaders, MirrorEvents, NotKept, Unstored
 from gateway.mirror.rest import Changed, Rest, open_rest
-from gateway.mirror.source import Source, SourceRefused, refusal
+from gateway.mirror.source import Source, status_of, told
 from gateway.mirror.spool import Part
 from gateway.mirror.writer import PartWriter
 
 _log = logging.getLogger(__name__)
 
-_GONE = frozenset({404, 410})
 _WORTH_REPEATING = frozenset({408, 425, 429})
 # Attempts in a row that brought no byte; and in all, for a source that brings one byte at a time.
 _FRUITLESS_ATTEMPTS = 4
@@ -122,14 +122,13 @@ class Downloader:
             start=part.size,
             headers=part.headers,
             known=part.file,
-            ranges=part.resumable,
         ) as rest:
             headers = part.headers
             if headers is None or (headers.size is None and rest.headers.size is not None):
                 headers = rest.headers
             self._limits.check(headers, part.size)
             if headers is not part.headers:
-                await self._disk.run(part.describe, headers, rest.resumable)
+                await self._disk.run(part.describe, headers)
             arrival.announce(part.file, headers)
             arrival.grow(part.size)
             writer = PartWriter(self._disk, part, arrival.grow)
@@ -141,7 +140,7 @@ class Downloader:
         if headers.size is None:
             # Now it is known; other processes see by it that nothing more will come.
             told = replace(headers, size=part.size)
-            await self._disk.run(part.describe, told, part.resumable)
+            await self._disk.run(part.describe, told)
             arrival.announce(part.file, told)
         elif part.size < headers.size:
             raise TooShort
@@ -160,21 +159,16 @@ class Downloader:
 
     @staticmethod
     def _give_up_if_final(fault: Exception) -> None:
-        status = refusal(fault)
-        if status in _GONE:
-            raise OutputGone("upstream no longer has the file") from fault
+        status = status_of(fault)
         if status is not None and status < 500 and status not in _WORTH_REPEATING:
-            raise OutputUnreachable(f"upstream answered {status}", status) from fault
+            raise told(fault) from fault
 
     async def _pause(self, fruitless: int) -> None:
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**fruitless)
         await self._clock.sleep(longest * (0.5 + self._clock.random() / 2))
 
 
-def _last_word(fault: Exception, part: Part) -> OutputBroken | OutputUnreachable:
+def _last_word(fault: Exception, part: Part) -> OutputError:
     if part.size or isinstance(fault, TooShort | TooLong | Changed):
         return OutputBroken("upstream broke off")
-    status = refusal(fault)
-    if status is not None:
-        return OutputUnreachable(f"upstream answered {status}", status)
-    return OutputUnreachable("upstream cannot be reached")
+    return told(fault)

@@ -19,24 +19,39 @@ def key_of(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileHeaders:
-    """What upstream said about a file before its first byte; ``size`` in bytes, None if untold."""
+    """What upstream said about a file before its first byte; ``size`` in bytes, None if untold.
+
+    ``ranges`` says whether its rest can be asked for alone, with the promise of equal bytes.
+    """
 
     content_type: str
     size: int | None
     etag: str | None
     last_modified: str | None
+    ranges: bool
 
     @classmethod
     def of(
-        cls, content_type: str | None, size: int | None, etag: str | None, last_modified: str | None
+        cls,
+        content_type: str | None,
+        size: int | None,
+        etag: str | None,
+        last_modified: str | None,
+        *,
+        ranges: bool,
     ) -> "FileHeaders":
-        """Return the headers, with the type that HTTP assumes where upstream named none."""
-        return cls(content_type or _UNTOLD_TYPE, size, etag or None, last_modified or None)
+        """Return the headers, with the type that HTTP assumes where upstream named none.
 
-    @property
-    def strong_etag(self) -> str | None:
-        """Return the ETag if it promises equal bytes (RFC 9110, 8.8.1), else None."""
-        return self.etag if self.etag is not None and self.etag.startswith('"') else None
+        Only a strong ETag promises equal bytes (RFC 9110, 8.8.1).
+        """
+        strong = etag is not None and etag.startswith('"')
+        return cls(
+            content_type=content_type or _UNTOLD_TYPE,
+            size=size,
+            etag=etag or None,
+            last_modified=last_modified or None,
+            ranges=ranges and strong,
+        )
 
     def contradict(self, later: "FileHeaders") -> bool:
         """Return whether a later answer cannot be about the same bytes."""

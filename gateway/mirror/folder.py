@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _KEY_LENGTH = 64
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SIDECAR = ".json"
+_REMEMBERED = 4_096  # sidecars of files opened lately; about a kilobyte each
 
 
 def shard(folder: Path, key: str) -> Path:
@@ -42,6 +44,7 @@ class FolderStore:
         self._folder = folder
         self._disk = disk
         self._table: UsageTable | None = None
+        self._recent: OrderedDict[str, tuple[StoredFile, int]] = OrderedDict()
 
     async def start(self) -> None:
         """Make the folder, readable by its owner only; raises OSError."""
@@ -64,7 +67,14 @@ class FolderStore:
 
     async def open(self, key: str) -> OpenedFile | None:
         """Open a file for reading, None if it is not here."""
-        return await self._disk.acquire(partial(self._open, key), _give_back)
+        if (opened := self._open_again(key)) is not None:
+            return opened
+        opened = await self._disk.acquire(partial(self._open, key), _give_back)
+        if opened is not None and isinstance(opened.content, OpenFile):
+            self._recent[key] = (opened.file, opened.content.inode)
+            while len(self._recent) > _REMEMBERED:
+                self._recent.popitem(last=False)
+        return opened
 
     async def put(self, file: StoredFile, path: Path) -> None:
         """Move the bytes at ``path`` into place; raises StoreFull, OSError."""
@@ -77,6 +87,7 @@ class FolderStore:
 
     async def delete(self, key: str) -> bool:
         """Remove a file; returns whether it was here."""
+        self._recent.pop(key, None)
         return await self._disk.run(self._delete, key)
 
     async def files(self) -> AsyncIterator[StoredFile]:
@@ -118,8 +129,34 @@ class FolderStore:
     def _bytes_path(self, key: str) -> Path:
         return shard(self._folder, key) / key
 
+    def _name(self, key: str) -> str:
+        # The same as `_bytes_path`, at a tenth of its cost.
+        return f"{self._folder}/{key[:2]}/{key[2:4]}/{key}"
+
     def _sidecar_path(self, key: str) -> Path:
         return shard(self._folder, key) / (key + _SIDECAR)
+
+    def _open_again(self, key: str) -> OpenedFile | None:
+        """Open a file that was opened lately, without a thread.
+
+        Its names are in the kernel's memory, where a hop to a thread costs ten times as much as the
+        two calls. What is remembered is of use only while the name leads to the same bytes: other
+        processes delete and replace, too.
+        """
+        file, inode = self._recent.get(key, (None, 0))
+        if file is None:
+            return None
+        try:
+            fd = os.open(self._name(key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            del self._recent[key]
+            return None
+        content = OpenFile(self._disk, fd)
+        if content.inode == inode and os.fstat(fd).st_size == file.size:
+            return OpenedFile(file, content)
+        content.close()
+        del self._recent[key]
+        return None
 
     def _get(self, key: str) -> StoredFile | None:
         file = self._read_sidecar(key)
@@ -136,7 +173,7 @@ class FolderStore:
         if file is None:
             return None
         try:
-            fd = os.open(self._bytes_path(key), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._name(key), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         content = OpenFile(self._disk, fd)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.clock import Clock
+from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.mirror.arrival import Arrival
 from gateway.mirror.disk import Disk
 from gateway.mirror.download import Downloader, Limits
@@ -26,7 +27,7 @@ from gateway.mirror.files import (
 from gateway.mirror.folder import FolderStore
 from gateway.mirror.pursuit import Pursuit
 from gateway.mirror.reading import ArrivingReading, Passage, Reading, StoredReading
-from gateway.mirror.source import Source, SourceRefused, SourceUnreachable
+from gateway.mirror.source import Source
 from gateway.mirror.spool import Spool
 from gateway.mirror.store import Store
 from gateway.mirror.usage import ROWS

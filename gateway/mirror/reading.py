@@ -5,17 +5,17 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 
 from gateway.clock import Clock
+from gateway.domain.sources import SourceRefused
 from gateway.mirror.arrival import Arrival
-from gateway.mirror.errors import OutputBroken, OutputError, OutputGone, OutputUnreachable
+from gateway.mirror.errors import OutputBroken, OutputError
 from gateway.mirror.files import FileHeaders, StoredFile, Unstored
 from gateway.mirror.rest import Changed, Readable, Rest, open_rest
-from gateway.mirror.source import Source, SourceRefused, refusal
+from gateway.mirror.source import Source, told
 from gateway.mirror.store import OpenedFile
 
 PIECE = 256 << 10
 # Pieces that are at hand are read without waiting; after so many the others get their turn.
 _TURN = 4
-_GONE = frozenset({404, 410})
 
 
 class Reading(Protocol):
@@ -103,13 +103,15 @@ class Passage:
         try:
             rest = await stack.enter_async_context(open_rest(self._source, url))
         except self._faults as fault:
-            raise _refused(fault) from fault
+            raise told(fault) from fault
         return PassedReading(self, url, rest, stack)
 
     async def rest(
         self, url: str, headers: FileHeaders, start: int, end: int | None, known: Readable | None
     ) -> AsyncGenerator[bytes, None]:
         """Yield upstream's bytes from ``start`` up to ``end``; raises OutputBroken."""
+        if headers.size is not None and start >= headers.size:
+            return
         try:
             async with (
                 open_rest(self._source, url, start=start, headers=headers, known=known) as rest,
@@ -125,6 +127,8 @@ class Passage:
     ) -> AsyncGenerator[bytes, None]:
         """Yield what an answer carries from ``start`` up to ``end``, which must all be there."""
         stop = end if size is None else min(size, size if end is None else end)
+        if stop is not None and start >= stop:
+            return
         try:
             async with aclosing(rest.chunks()) as chunks:
                 async for chunk in chunks:
@@ -266,12 +270,3 @@ class ArrivingReading:
             self._file.close()
             self._file = arrival.file.share()
             self._beginning = arrival.beginning
-
-
-def _refused(fault: Exception) -> OutputError:
-    status = refusal(fault)
-    if status in _GONE:
-        return OutputGone("upstream no longer has the file")
-    if status is not None:
-        return OutputUnreachable(f"upstream answered {status}", status)
-    return OutputUnreachable("upstream cannot be reached")

@@ -6,11 +6,12 @@ upstream's is needed.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
+from gateway.domain.sources import SourceRefused
 from gateway.mirror.files import FileHeaders
-from gateway.mirror.source import Source, SourceRefused, SourceResponse
+from gateway.mirror.source import Source, SourceResponse, status_of
 
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 
@@ -42,8 +43,8 @@ class Rest:
             at + length if length is not None else None,
             response.etag,
             response.last_modified,
+            ranges=response.accept_ranges,
         )
-        self.resumable = response.accept_ranges and self.headers.strong_etag is not None
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from ``start`` on; raises Changed, and the source's own faults."""
@@ -76,25 +77,50 @@ async def open_rest(
     start: int = 0,
     headers: FileHeaders | None = None,
     known: Readable | None = None,
-    ranges: bool = True,
 ) -> AsyncIterator[Rest]:
     """Open the file from ``start`` on.
 
     ``headers`` is what was said of it before, ``known`` the bytes below ``start`` where there are
-    any to compare, ``ranges`` whether upstream understands them. Raises Changed when upstream's
-    answer is about other bytes, SourceRefused, and the source's own faults.
+    any to compare. Raises Changed when upstream's answer is about other bytes, SourceRefused, and
+    the source's own faults.
     """
-    etag = headers.strong_etag if headers is not None and ranges and start else None
+    etag = headers.etag if headers is not None and headers.ranges and start else None
     asked = start if etag is not None else 0
-    async with source.fetch(url, start=asked, etag=etag) as response:
-        if response.status == _PARTIAL and asked:
+    async with AsyncExitStack() as stack:
+        try:
+            response = await stack.enter_async_context(source.fetch(url, start=asked, etag=etag))
+            status = response.status
+        except Exception as fault:
+            if status_of(fault) != _UNSATISFIABLE:
+                raise
+            status, response = _UNSATISFIABLE, NOTHING
+        if status == _UNSATISFIABLE and asked:
+            # Said of the very file that has this ETag: it ends where the rest would begin.
+            rest = Rest(NOTHING, start, asked, None)
+        elif status == _PARTIAL and asked:
             rest = Rest(response, start, asked, None)
-        elif response.status == _OK:
+        elif status == _OK:
             rest = Rest(response, start, 0, known)
-        elif response.status == _UNSATISFIABLE and asked:
-            raise Changed
         else:
-            raise SourceRefused(response.status)
+            raise SourceRefused(status)
         if headers is not None and headers.contradict(rest.headers):
             raise Changed
         yield rest
+
+
+class _Nothing:
+    """An answer without bytes."""
+
+    status = _UNSATISFIABLE
+    content_type = etag = last_modified = None
+    content_length = 0
+    accept_ranges = True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield nothing."""
+        none: tuple[bytes, ...] = ()
+        for chunk in none:
+            yield chunk
+
+
+NOTHING: SourceResponse = _Nothing()

@@ -1,12 +1,17 @@
 """Where output files come from, as the mirror sees it.
 
 The mirror does not speak HTTP. Whoever does (the upstream room, a test) offers these shapes.
-Neither imports the other: the exceptions that mean "no" are handed to the mirror when it is made.
+Neither imports the other; the exceptions that mean "no" stand in the domain, below both.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Protocol
+
+from gateway.domain.sources import SourceRefused
+from gateway.mirror.errors import OutputGone, OutputUnreachable
+
+_GONE = frozenset({404, 410})
 
 
 class SourceResponse(Protocol):
@@ -53,27 +58,16 @@ class Source(Protocol):
         """Ask for the file, or for its rest (``Range: bytes=start-`` with ``If-Range: etag``)."""
 
 
-class SourceUnreachable(Exception):
-    """The source could not be reached, or broke off: worth another attempt."""
-
-
-class SourceRefused(Exception):
-    """The source answered, and the answer is not the file."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"upstream answered {status}")
-        self.status = status
-
-
-@runtime_checkable
-class HasStatus(Protocol):
-    """A fault that carries upstream's status: how a refusal is told from a broken connection."""
-
-    @property
-    def status(self) -> int:
-        """Return the HTTP status upstream answered with."""
-
-
-def refusal(fault: Exception) -> int | None:
+def status_of(fault: Exception) -> int | None:
     """Return the status with which upstream refused, None when it did not answer at all."""
-    return fault.status if isinstance(fault, HasStatus) else None
+    return fault.status if isinstance(fault, SourceRefused) else None
+
+
+def told(fault: Exception) -> OutputGone | OutputUnreachable:
+    """Return what a fault of the source means to somebody who wants the file."""
+    status = status_of(fault)
+    if status in _GONE:
+        return OutputGone("upstream no longer has the file")
+    if status is not None:
+        return OutputUnreachable(f"upstream answered {status}", status)
+    return OutputUnreachable("upstream cannot be reached")

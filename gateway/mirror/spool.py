@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gateway.mirror.disk import Disk, OpenFile
@@ -41,7 +41,6 @@ class Description:
 
     inode: int
     boot: str
-    resumable: bool
     headers: FileHeaders
 
     def to_json(self) -> bytes:
@@ -71,7 +70,6 @@ class Part:
         self.file = OpenFile(disk, fd)
         self.size = 0
         self.headers: FileHeaders | None = None
-        self.resumable = False  # upstream can be asked for the rest alone
         self.trusted = True  # the bytes here are the ones that were written
         self._held = True
 
@@ -86,16 +84,15 @@ class Part:
             self._digest.update(piece)
             self.size += len(piece)
         if description is not None:
-            self.headers = description.headers
-            # Bytes of an earlier run of the machine are compared with upstream's, not trusted.
             self.trusted = description.boot == self._boot != ""
-            self.resumable = description.resumable and self.trusted
+            # Bytes of an earlier run of the machine are compared with upstream's, all of them.
+            ranges = description.headers.ranges and self.trusted
+            self.headers = replace(description.headers, ranges=ranges)
 
-    def describe(self, headers: FileHeaders, resumable: bool) -> None:
+    def describe(self, headers: FileHeaders) -> None:
         """Tell everybody what is arriving; comes before the first byte."""
         self.headers = headers
-        self.resumable = resumable
-        text = Description(self.file.inode, self._boot, resumable, headers).to_json()
+        text = Description(self.file.inode, self._boot, headers).to_json()
         target = _beside(self.path, ".json")
         fresh = _beside(self.path, ".json.new")
         fresh.write_bytes(text)
@@ -141,7 +138,6 @@ class Part:
         self._digest = hashlib.sha256()
         self.size = 0
         self.headers = None
-        self.resumable = False
         self.trusted = True
 
     def finish(self) -> None:
