@@ -60,7 +60,9 @@ class Ledger:
     async def __aenter__(self) -> Self:
         try:
             self._engine = engine = await asyncio.to_thread(self._open)
-        except (exc.SQLAlchemyError, OSError, ModuleNotFoundError) as error:
+        except LedgerError:
+            raise
+        except Exception as error:
             known = translated(error)
             if isinstance(known, LedgerError):
                 raise known from error

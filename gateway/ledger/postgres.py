@@ -45,12 +45,16 @@ def make_engine(url: URL) -> Engine:
 def connect(engine: Engine, *, read_only: bool = False) -> Connection:
     """Open a connection; a read-only one commits by itself, which saves two trips a read."""
     conn = engine.connect()
-    if read_only:
-        conn = conn.execution_options(isolation_level="AUTOCOMMIT")
-        conn.exec_driver_sql("SET default_transaction_read_only = on")
-    for setting in _ON_CONNECT:
-        conn.exec_driver_sql(setting)
-    conn.commit()
+    try:
+        if read_only:
+            conn = conn.execution_options(isolation_level="AUTOCOMMIT")
+            conn.exec_driver_sql("SET default_transaction_read_only = on")
+        for setting in _ON_CONNECT:
+            conn.exec_driver_sql(setting)
+        conn.commit()
+    except BaseException:
+        conn.close()
+        raise
     return conn
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
+from gateway.ledger.errors import LedgerUnavailable, translated
 from gateway.ledger.lanes import Job
 
 BUSY_TIMEOUT_S = 5.0
@@ -70,12 +71,16 @@ def make_engine(path: Path) -> Engine:
 def connect(engine: Engine, *, read_only: bool = False) -> Connection:
     """Open a connection with the settings above."""
     conn = engine.connect()
-    raw = driver(conn)
-    for setting in _SETTINGS:
-        raw.execute(setting)
-    if read_only:
-        # A read that writes is a mistake: it must fail, not wait for the lock.
-        raw.execute("PRAGMA query_only = ON")
+    try:
+        raw = driver(conn)
+        for setting in _SETTINGS:
+            raw.execute(setting)
+        if read_only:
+            # A read that writes is a mistake: it must fail, not wait for the lock.
+            raw.execute("PRAGMA query_only = ON")
+    except BaseException:
+        conn.close()
+        raise
     return conn
 
 
@@ -116,10 +121,6 @@ class SqliteReader:
         conn, self._conn = self._conn, None
         if conn is not None:
             conn.close()
-
-
-class _TransactionLost(Exception):
-    """SQLite gave the whole transaction up, as it does when the disk is full."""
 
 
 class SqliteWriter:
@@ -170,6 +171,8 @@ def _behind_savepoint(conn: Connection, raw: sqlite3.Connection, job: Job) -> No
     job.run(conn)
     if job.error is not None:
         if not raw.in_transaction:
-            raise _TransactionLost(str(job.error)) from job.error
+            # SQLite gave the whole transaction up, as it does when the disk is full.
+            reason = translated(job.error)
+            raise LedgerUnavailable(str(reason)) from job.error
         raw.execute("ROLLBACK TO job")
     raw.execute("RELEASE job")

@@ -1,0 +1,478 @@
+"""The ledger's door: queues, commits shared, errors in the ledger's own words."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from gateway.ledger import (
+    Ledger,
+    LedgerFault,
+    LedgerUnavailable,
+    engine,
+    keys,
+    published,
+    read_revision,
+    sqlite,
+    users,
+)
+from gateway.ledger.errors import masked
+from tests.support.clock import ManualClock
+from tests.support.ledgers import NOW, Database, database_fixture, ledger_fixture
+
+FIXTURES = (database_fixture, ledger_fixture)
+
+
+def add_user(conn: Connection, name: str) -> None:
+    users.add_user(conn, id=f"id of {name}", name=name, webhook_secret="s", now=NOW)
+
+
+async def names(ledger: Ledger) -> list[str]:
+    return [user.name for user in await ledger.read(users.list_users)]
+
+
+class Gate:
+    """A write that holds the writer until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, conn: Connection) -> None:
+        self.entered.set()
+        assert self._open.wait(30)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Ledger:
+    return Database("", tmp_path).open()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What SQLite is told on connections opened from now on, by everybody."""
+    told: list[str] = []
+    connect = sqlite.connect
+
+    def traced(*arguments: object, **more: object) -> Connection:
+        conn: Connection = connect(*arguments, **more)  # type: ignore[arg-type]  # passed through
+        sqlite.driver(conn).set_trace_callback(told.append)
+        return conn
+
+    monkeypatch.setattr(sqlite, "connect", traced)
+    return told
+
+
+async def test_writes_that_wait_together_share_one_commit(
+    lite: Ledger, statements: list[str]
+) -> None:
+    async with lite:
+        gate = Gate()
+        first = asyncio.ensure_future(lite.write(gate))
+        await asyncio.to_thread(gate.entered.wait)
+        waiting = [
+            asyncio.ensure_future(lite.write(partial(add_user, name=f"u{number:02}")))
+            for number in range(20)
+        ]
+        await asyncio.sleep(0)  # all of them are queued
+        statements.clear()
+        gate.open()
+        await asyncio.gather(first, *waiting)
+        assert statements.count("COMMIT") == 2  # the gate's own, and one for all the others
+        assert len(await names(lite)) == 20
+
+
+async def test_one_that_fails_is_undone_alone(lite: Ledger) -> None:
+    def half_done(conn: Connection) -> None:
+        add_user(conn, "half")
+        raise ValueError("changed my mind")
+
+    async with lite:
+        gate = Gate()
+        first = asyncio.ensure_future(lite.write(gate))
+        await asyncio.to_thread(gate.entered.wait)
+        together = asyncio.gather(
+            lite.write(partial(add_user, name="ann")),
+            lite.write(half_done),
+            lite.write(partial(add_user, name="bob")),
+            return_exceptions=True,
+        )
+        await asyncio.sleep(0)
+        gate.open()
+        results = await together
+        await first
+        assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+        assert await names(lite) == ["ann", "bob"]
+
+
+async def test_the_disk_is_waited_for_only_when_somebody_asks(
+    lite: Ledger, statements: list[str]
+) -> None:
+    async with lite:
+        await lite.write(read_revision)  # the connection is open, with its settings
+        told = []
+        for durable in (False, True, True, False):
+            statements.clear()
+            await lite.write(read_revision, durable=durable)
+            told.append([line for line in statements if "synchronous" in line])
+        assert told == [
+            [],
+            ["PRAGMA synchronous = FULL"],
+            [],  # it is so already
+            ["PRAGMA synchronous = NORMAL"],
+        ]
+
+
+async def test_one_durable_write_makes_the_whole_commit_durable(
+    lite: Ledger, statements: list[str]
+) -> None:
+    async with lite:
+        gate = Gate()
+        first = asyncio.ensure_future(lite.write(gate))
+        await asyncio.to_thread(gate.entered.wait)
+        statements.clear()
+        together = [
+            asyncio.ensure_future(
+                lite.write(partial(add_user, name=f"u{number}"), durable=number == 2)
+            )
+            for number in range(4)
+        ]
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(first, *together)
+        told = [line for line in statements if line == "COMMIT" or "synchronous" in line]
+        assert told == ["COMMIT", "PRAGMA synchronous = FULL", "COMMIT"]
+        await lite.write(read_revision)
+        assert statements.count("PRAGMA synchronous = NORMAL") == 1
+
+
+async def test_a_function_sees_all_or_nothing_and_undoes_all(ledger: Ledger) -> None:
+    def half_done(conn: Connection) -> None:
+        add_user(conn, "ann")
+        conn.execute(text("INSERT INTO no_such_table VALUES (1)"))
+
+    with pytest.raises((LedgerFault, LedgerUnavailable)):
+        await ledger.write(half_done)
+    assert await names(ledger) == []
+    await ledger.write(partial(add_user, name="bob"))
+    assert await names(ledger) == ["bob"]
+
+
+async def test_a_write_is_seen_by_the_next_read(ledger: Ledger) -> None:
+    for number in range(30):
+        await ledger.write(partial(add_user, name=f"u{number:02}"))
+        assert len(await names(ledger)) == number + 1
+
+
+async def test_a_read_may_not_write(ledger: Ledger) -> None:
+    with pytest.raises((LedgerFault, LedgerUnavailable)):
+        await ledger.read(partial(add_user, name="ann"))
+    assert await names(ledger) == []
+
+
+async def test_a_read_in_one_transaction_sees_one_state(lite: Ledger) -> None:
+    async with lite:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def twice(conn: Connection) -> tuple[int, int]:
+            before = len(users.list_users(conn))
+            begun.set()
+            assert go_on.wait(30)
+            return before, len(users.list_users(conn))
+
+        reading = asyncio.ensure_future(lite.read(twice))
+        await asyncio.to_thread(begun.wait)
+        await lite.write(partial(add_user, name="ann"))
+        go_on.set()
+        assert await reading == (0, 0)
+        assert await names(lite) == ["ann"]
+
+
+async def test_when_too_many_wait_the_next_is_told_at_once(
+    lite: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_CAPACITY", 3)
+    async with lite:
+        gate = Gate()
+        first = asyncio.ensure_future(lite.write(gate))
+        await asyncio.to_thread(gate.entered.wait)
+        waiting = [
+            asyncio.ensure_future(lite.write(partial(add_user, name=f"u{number}")))
+            for number in range(3)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(LedgerUnavailable, match="overloaded"):
+            await lite.write(partial(add_user, name="one too many"))
+        assert await lite.read(read_revision) == 1  # reads have a queue of their own
+        gate.open()
+        await asyncio.gather(first, *waiting)
+        assert await names(lite) == ["u0", "u1", "u2"]
+
+
+async def test_one_who_hangs_up_before_their_turn_changes_nothing(lite: Ledger) -> None:
+    async with lite:
+        gate = Gate()
+        first = asyncio.ensure_future(lite.write(gate))
+        await asyncio.to_thread(gate.entered.wait)
+        leaving = asyncio.ensure_future(lite.write(partial(add_user, name="leaving")))
+        staying = asyncio.ensure_future(lite.write(partial(add_user, name="staying")))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        gate.open()
+        await asyncio.gather(first, staying)
+        assert leaving.cancelled()
+        assert await names(lite) == ["staying"]
+
+
+async def test_what_has_begun_is_finished_though_its_caller_hung_up(lite: Ledger) -> None:
+    async with lite:
+        gate = Gate()
+
+        def slow(conn: Connection) -> None:
+            gate(conn)
+            add_user(conn, "ann")
+
+        begun = asyncio.ensure_future(lite.write(slow))
+        await asyncio.to_thread(gate.entered.wait)
+        begun.cancel()
+        gate.open()
+        await lite.write(read_revision)
+        assert await names(lite) == ["ann"]
+
+
+async def test_closing_finishes_what_is_queued_and_takes_nothing_more(database: Database) -> None:
+    async with database.open() as ledger:
+        pending = [
+            asyncio.ensure_future(ledger.write(partial(add_user, name=f"u{number}")))
+            for number in range(10)
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*pending)
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        await ledger.read(read_revision)
+    async with database.open() as again:
+        assert len(await names(again)) == 10
+
+
+async def test_a_ledger_that_is_not_open_says_so(lite: Ledger) -> None:
+    with pytest.raises(LedgerUnavailable, match="not open"):
+        await lite.read(read_revision)
+
+
+async def test_stop_iteration_reaches_the_caller_as_an_error(ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await ledger.read(lambda conn: next(iter([])))
+    await ledger.ping()
+
+
+async def test_a_healthy_ledger_answers_a_ping(ledger: Ledger) -> None:
+    await ledger.ping()
+
+
+async def test_a_ping_fails_while_another_process_holds_the_file(
+    lite: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+    async with lite:
+        assert lite.path is not None
+        other = sqlite3.connect(lite.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            await lite.ping()
+        assert await lite.read(read_revision) == 1  # reading goes on
+        other.execute("ROLLBACK")
+        other.close()
+        await lite.ping()
+
+
+async def test_a_full_disk_fails_the_writes_and_heals(lite: Ledger) -> None:
+    """SQLite gives the transaction up on its own here; nothing half-done may stay."""
+    async with lite:
+
+        def limit(conn: Connection) -> None:
+            pages = sqlite.driver(conn).execute("PRAGMA page_count").fetchone()[0]
+            sqlite.driver(conn).execute(f"PRAGMA max_page_count = {pages + 1}")
+
+        await lite.write(limit)
+        big = "x" * 100_000
+        with pytest.raises(LedgerUnavailable, match="full"):
+            await lite.write(lambda conn: published.remember(conn, "big", big))
+        # The connection is new, and with it the limit is gone.
+        await lite.write(lambda conn: published.remember(conn, "big", big))
+        assert await lite.read(lambda conn: published.recall(conn, "big")) == big
+
+
+async def test_only_the_owner_can_read_the_files(lite: Ledger) -> None:
+    async with lite:
+        await lite.write(partial(add_user, name="ann"))
+        assert lite.path is not None
+        files = sorted(path for path in lite.path.parent.iterdir())
+        assert {path.suffix for path in files} >= {".sqlite3", ".sqlite3-wal", ".sqlite3-shm"}
+        for path in files:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://ann:hunter2@host/db", "mysql"),
+        ("sqlite://", "sqlite"),
+        ("://ann:hunter2@", "cannot be read"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(
+    tmp_path: Path, url: str, told: str
+) -> None:
+    with pytest.raises(LedgerUnavailable, match=told) as raised:
+        Ledger(url, ManualClock(), folder=tmp_path)
+    assert "hunter2" not in str(raised.value)
+
+
+async def test_an_unreachable_server_is_reported_without_its_password(tmp_path: Path) -> None:
+    ledger = Ledger(f"postgres://ann:hunter2@/db?host={tmp_path}", ManualClock(), folder=tmp_path)
+    assert "hunter2" not in repr(ledger)
+    with pytest.raises(LedgerUnavailable) as raised:
+        await ledger.__aenter__()
+    assert "hunter2" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+async def test_a_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ledger = Ledger("", ManualClock(), folder=tmp_path / "file" / "folder")
+    with pytest.raises(LedgerUnavailable, match="cannot be opened"):
+        await ledger.__aenter__()
+
+
+async def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    (tmp_path / engine.FILE_NAME).write_bytes(b"certainly no database, but long enough" * 100)
+    with pytest.raises(LedgerUnavailable, match="not a database"):
+        await Database("", tmp_path).open().__aenter__()
+
+
+async def test_another_path_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere" / "my.db"
+    async with Database(f"sqlite:///{path}", tmp_path).open() as ledger:
+        assert ledger.path == path
+        await ledger.ping()
+    assert path.exists()
+
+
+async def test_errors_keep_parameters_to_themselves(ledger: Ledger) -> None:
+    def add_twice(conn: Connection) -> None:
+        add_user(conn, "ann")
+        for name in ("k1", "k2"):
+            keys.add_key(
+                conn,
+                id=name,
+                user_id="id of ann",
+                digest="the digest",
+                hint="",
+                label="the label",
+                now=NOW,
+            )
+
+    with pytest.raises(LedgerFault) as raised:
+        await ledger.write(add_twice)
+    assert "the label" not in str(raised.value)
+    assert "the digest" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("cannot reach postgresql://ann:hunter2@host/db", "cannot reach postgresql://***@host/db"),
+        ("dsn: host=x password=hunter2 dbname=y", "dsn: host=x password=*** dbname=y"),
+        ("dsn: password='hunter 2' dbname=y", "dsn: password=*** dbname=y"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_passwords_are_blotted_out(told: str, expected: str) -> None:
+    assert masked(told) == expected
+
+
+@pytest.mark.postgres
+async def test_a_deadlock_is_run_again(postgres_ledger: Ledger) -> None:
+    """Two transactions lock two rows in opposite order; the server gives one of them up."""
+    for name in ("ann", "bob"):
+        await postgres_ledger.write(partial(add_user, name=name))
+    met = threading.Barrier(2, timeout=10)
+    runs: list[str] = []
+
+    def lock_rows(first: str, second: str) -> Callable[[Connection], None]:
+        def run(conn: Connection) -> None:
+            fresh = first not in runs
+            runs.append(first)
+            conn.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
+            for number, name in enumerate((first, second)):
+                conn.execute(
+                    text("UPDATE users SET team = :team WHERE name = :name"),
+                    {"team": first, "name": name},
+                )
+                if number == 0 and fresh:
+                    met.wait()
+
+        return run
+
+    await asyncio.gather(
+        postgres_ledger.write(lock_rows("ann", "bob")),
+        postgres_ledger.write(lock_rows("bob", "ann")),
+    )
+    assert len(runs) == 3
+    teams = {user.team for user in await postgres_ledger.read(users.list_users)}
+    assert len(teams) == 1  # one of them came last, with both of its changes
+
+
+@pytest.mark.postgres
+async def test_connections_that_the_server_closed_are_replaced(postgres_ledger: Ledger) -> None:
+    await postgres_ledger.ping()
+    await asyncio.gather(*(postgres_ledger.read(read_revision) for _ in range(50)))
+    await asyncio.gather(*(postgres_ledger.write(read_revision) for _ in range(50)))
+
+    def end_others(conn: Connection) -> int:
+        return len(
+            conn.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            ).all()
+        )
+
+    assert await postgres_ledger.write(end_others) > 1
+    await asyncio.gather(*(postgres_ledger.read(read_revision) for _ in range(50)))
+    await asyncio.gather(
+        *(postgres_ledger.write(partial(add_user, name=f"u{number}")) for number in range(50))
+    )
+    assert len(await names(postgres_ledger)) == 50
+
+
+@pytest.mark.postgres
+async def test_a_connection_lost_during_the_commit_is_not_tried_again(
+    postgres_ledger: Ledger,
+) -> None:
+    """It may have happened: only the caller can find out."""
+    runs: list[int] = []
+
+    def lose_it(conn: Connection) -> None:
+        runs.append(1)
+        add_user(conn, f"u{len(runs)}")
+        raw = conn.connection.driver_connection
+        assert raw is not None
+        os.close(raw.pgconn.socket)
+
+    with pytest.raises(LedgerUnavailable):
+        await postgres_ledger.write(lose_it)
+    assert len(runs) == 1
+    await postgres_ledger.ping()
