@@ -1,0 +1,102 @@
+"""What `serve` and `demo` say when they are ready: where they are, and what to type now."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import gateway
+from gateway.cli.commands import PROGRAM
+from gateway.settings import Settings
+
+_WIDTH = 78
+_ANYWHERE = frozenset({"0.0.0.0", "::", ""})
+PICTURE = "picture.webp"
+
+
+def base_url(settings: Settings) -> str:
+    """Return what clients put in the place of https://api.replicate.com."""
+    server = settings.server
+    if server.public_url:
+        return f"{server.public_url}/replicate"
+    host = "localhost" if server.host in _ANYWHERE else server.host
+    scheme = "http" if server.tls.mode == "off" else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/replicate"
+
+
+def program() -> str:
+    """Return how this program is called from this folder, for lines to paste."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{_short(Path(sys.executable))} -m gateway"
+    return started.name if shutil.which(started.name) else _short(started.absolute())
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def lines_to_paste(url: str, key: str) -> str:
+    """Return two lines that make a prediction and save its picture.
+
+    A blocking answer may carry the picture itself, as a `data:` URI, where another carries a link:
+    the second line takes either.
+    """
+    data = '{"input": {"prompt": "a lighthouse at dawn"}}'
+    script = (
+        "import json, urllib.request as web; "
+        f'print(web.urlretrieve(json.load(open("answer.json"))["output"][0], "{PICTURE}")[0])'
+    )
+    return (
+        f"curl -s {url}/v1/models/black-forest-labs/flux-schnell/predictions -o answer.json"
+        f" -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+        f" -H 'Prefer: wait' -d '{data}'\n"
+        f"python3 -c '{script}'"
+    )
+
+
+def ready(settings: Settings, *, users: bool) -> str:
+    """Say that the gateway serves; without any user, how to make one."""
+    lines = [f"{PROGRAM} {gateway.__version__} is ready. Base URL: {base_url(settings)}"]
+    if not users:
+        name = program()
+        lines += [
+            "",
+            "There are no users yet. These two commands make one, and print a key:",
+            "",
+            f"{name} users add alice",
+            f"{name} keys create alice",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def demo_ready(settings: Settings, folder: Path, key: str) -> str:
+    """Say that a demo serves, that nothing in it is real, and what to type now."""
+    rule = "=" * _WIDTH
+    url = base_url(settings)
+    name = program()
+    return "\n".join(
+        [
+            rule,
+            "  SIMULATED REPLICATE - no real model is run, and nothing is paid for.",
+            "  Pictures and texts are drawn by this program; only the API is as in reality.",
+            "  With a real account: REPLICATE_API_TOKEN=r8_... in front of the command.",
+            rule,
+            "",
+            f"  Base URL   {url}",
+            f"  User key   {key}",
+            f"  Its data   {folder}{os.sep}",
+            "",
+            f"Paste this into another terminal; it makes a picture, {PICTURE}:",
+            "",
+            lines_to_paste(url, key),
+            "",
+            "To look at this demo's data (without the variable: at the real data):",
+            "",
+            f"GATEWAY_STORAGE__DATA_DIR={folder} {name} predictions list",
+            "",
+        ]
+    )

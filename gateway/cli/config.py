@@ -1,0 +1,88 @@
+"""`config`: what is configured, whether it can be used, and making it known."""
+
+from collections.abc import Sequence
+
+import click
+
+from gateway.app.policy import policy_of
+from gateway.cli.commands import PROGRAM, Group, as_json, say
+from gateway.cli.output import print_json
+from gateway.cli.session import Session, with_session
+from gateway.domain.plans import DEFAULT_PLAN, Policy
+from gateway.ledger import Connection, published, read_revision
+from gateway.ledger import users as user_rows
+from gateway.settings import shown, shown_toml
+
+
+@click.group(cls=Group, example=f"{PROGRAM} config check --config /etc/replicate-gateway.toml")
+def config() -> None:
+    """Check, print and publish the configuration."""
+
+
+@config.command("check", example=f"{PROGRAM} config check --config config/gateway.toml")
+@with_session
+def check(session: Session) -> None:
+    """Say whether the configuration can be used; each fault is a line."""
+    settings = session.settings
+    counts = ", ".join(
+        f"{len(tables)} {noun if len(tables) != 1 else noun[:-1]}"
+        for noun, tables in (
+            ("plans", settings.plans),
+            ("teams", settings.teams),
+            ("prices", settings.prices),
+        )
+    )
+    click.echo(f"{session.source} can be used: {counts}.")
+
+
+@config.command("show", example=f"{PROGRAM} config show")
+@as_json
+@with_session
+def show(session: Session, as_json: bool) -> None:
+    """Print what is in force, defaults and environment included; secrets are masked."""
+    if as_json:
+        print_json(shown(session.settings))
+    else:
+        click.echo(shown_toml(session.settings), nl=False)
+
+
+@config.command("reload", example=f"{PROGRAM} config check && {PROGRAM} config reload")
+@with_session
+def reload(session: Session) -> None:
+    """Publish plans, teams, prices and the contact to every worker, without a restart.
+
+    All other settings count from the next start on.
+    """
+    policy = policy_of(session.settings)
+
+    def work(conn: Connection) -> tuple[bool, Sequence[str]]:
+        before = read_revision(conn)
+        news = published.publish(conn, policy.to_json(), session.clock.now()) != before
+        if news:
+            session.note(conn, "config.reload", session.source)
+        return news, strays(conn, policy)
+
+    news, warnings = session.write(work)
+    for line in warnings:
+        say(f"Warning: {line}")
+    if news:
+        say("Published: running gateways go by it within a second.")
+    else:
+        say("Nothing changed in plans, teams, prices and contact since they were published.")
+
+
+def strays(conn: Connection, policy: Policy) -> Sequence[str]:
+    """Name users whose plan or team is no longer configured."""
+    lines = []
+    for user in user_rows.list_users(conn):
+        if user.plan is not None and user.plan not in {DEFAULT_PLAN, *policy.plans}:
+            lines.append(
+                f'{user.name} is on the plan "{user.plan}", which is not configured: no model is'
+                " allowed to them"
+            )
+        if user.team is not None and user.team not in policy.teams:
+            lines.append(
+                f'{user.name} is in the team "{user.team}", which is not configured: its rules'
+                " do not hold"
+            )
+    return lines
