@@ -207,8 +207,12 @@ class FolderStore:
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = sidecar.with_name(sidecar.name + ".new")
         _sync(path)
-        fresh.write_bytes(file.to_json())
-        _sync(fresh)
+        try:
+            fresh.write_bytes(file.to_json())
+            _sync(fresh)
+        except OSError:
+            _unlink(fresh)
+            raise
         with self._opened.turn() as turn:
             # An earlier file goes first, so that its bytes are never seen with the new sidecar.
             self._drop(turn, file.key)

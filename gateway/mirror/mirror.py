@@ -46,7 +46,7 @@ class Mirror:
 
     ``folder`` holds what is arriving, and the files too unless another ``store`` is given; several
     processes of a machine share it. ``faults`` are the exceptions of ``source`` that mean "no file
-    this time"; one with a ``status`` is a refusal. ``room`` answers whether a file of so many bytes
+    this time"; all others are bugs. ``room`` answers whether a file of so many bytes
     may be kept. A source that never ends a silent connection holds its fetch for ever: time-outs
     are the source's.
     """
@@ -213,7 +213,10 @@ class Mirror:
         arrival = self._arrivals.get(key)
         if arrival is None:
             arrival = Arrival(key, url)
-            task = self._start_task(key, self._pursue(arrival))
+            try:
+                task = self._start_task(key, self._pursue(arrival))
+            except RuntimeError as fault:
+                raise MirrorClosed("no task can be started any more") from fault
             self._arrivals[key] = arrival
             # For a task that is cancelled before it has run a single step.
             task.add_done_callback(lambda _: self._forget(arrival))

@@ -3,7 +3,8 @@
 ``<key>.part`` holds the bytes so far and ``<key>.part.json`` what upstream said about them. Whoever
 fetches holds an exclusive ``flock`` on the ``.part`` file. The kernel drops that lock the moment
 its process ends, however it ends, and no sooner. So a fetch whose process was killed is noticed at
-once and taken over, without a lease to wait for or a clock to compare.
+once and taken over, without a lease to wait for or a clock to compare. (A child forked without exec
+would share the lock and keep it alive: worker processes must be spawned.)
 
 The bytes of a ``.part`` are only ever appended to. A fetch that has to begin again does so in a new
 file, put in the old one's place: who reads the old one can then never be given a mixture.

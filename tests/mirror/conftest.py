@@ -86,10 +86,11 @@ async def make(tmp_path: Path, clock: ManualClock, results: Results) -> AsyncIte
         async def make(source: Source, **settings: Any) -> Mirror:
             options: dict[str, Any] = {
                 "max_file_bytes": 1 << 30,
+                "spawn": spawn,
                 "events": MirrorEvents(results.append, results.add_bytes),
             } | settings
             return await stack.enter_async_context(
-                Mirror(tmp_path / "mirror", source, clock, spawn=spawn, **options)
+                Mirror(tmp_path / "mirror", source, clock, **options)
             )
 
         yield make

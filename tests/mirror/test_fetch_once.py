@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,16 @@ from gateway.mirror import (
     StoredFile,
     Unstored,
 )
-from tests.mirror.conftest import URL, Maker, Results, eventually, read_all, remains, with_time
+from tests.mirror.conftest import (
+    URL,
+    Maker,
+    Results,
+    eventually,
+    read_all,
+    remains,
+    spawn,
+    with_time,
+)
 from tests.mirror.sources import FakeSource, made_bytes, refused, unreachable
 from tests.support.clock import ManualClock
 
@@ -263,3 +273,19 @@ async def test_unstored_means_what_it_says(make: Maker) -> None:
 
     assert await mirror.ensure(URL) == Unstored(NotKept.TOO_LARGE, 2_000)
     assert await mirror.stat(URL) is None
+
+
+async def test_a_spawner_that_has_closed_closes_the_mirror_too(make: Maker) -> None:
+    closed = False
+
+    def until_closed(work: Coroutine[object, object, None], name: str) -> "asyncio.Task[None]":
+        if closed:
+            work.close()
+            raise RuntimeError("closed")
+        return spawn(work, name)
+
+    mirror = await make(FakeSource(b"bytes"), spawn=until_closed)
+    closed = True
+
+    with pytest.raises(MirrorClosed):
+        await mirror.open(URL)
