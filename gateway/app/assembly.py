@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app.policy import policy_of
@@ -22,10 +23,12 @@ from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.domain.stream_tokens import StreamTokens
 from gateway.domain.urls import UrlMap
 from gateway.flows.account import Account
+from gateway.flows.announce import Announce
 from gateway.flows.asked_model import AskedModel
 from gateway.flows.cancel_prediction import CancelPrediction
 from gateway.flows.count_requests import CountRequests
 from gateway.flows.create_prediction import CreatePrediction
+from gateway.flows.deliver_webhook import DeliverWebhooks
 from gateway.flows.fetch_outputs import FetchOutputs
 from gateway.flows.follow_predictions import FollowPredictions
 from gateway.flows.forward_request import ForwardRequest
@@ -40,13 +43,14 @@ from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.settings import Settings
-from gateway.upstream import Allowance, Downloads, Hooks, Upstream
+from gateway.upstream import Allowance, Downloads, Hooks, Upstream, WebhookSender
 from gateway.web.api import Api, Flows
 from gateway.web.delivery import Delivery
 from gateway.web.health import MetricsPage, Readiness, disk_check
 from gateway.web.identity import KeyRing
 from gateway.web.middleware import Gate, middleware
 from gateway.web.origin import Origins
+from gateway.web.problem_response import http_exception_response
 from gateway.web.routes import Pages, allowed_methods, routes, translate
 from gateway.workers import Kick, Tasks, run_forever
 
@@ -56,6 +60,10 @@ HEARTBEAT_S = 1.0
 _MEMORY_BYTES = 64 * 1024 * 1024
 _MEMORY_ITEMS = 20_000
 _PREPARED = "stream_secret"
+
+
+_Loop = tuple[str, Callable[[], Awaitable[float]], Kick | None]
+"""Its name, a step that returns seconds until the next one, and what cuts that wait short."""
 
 
 class Gateway:
@@ -159,6 +167,12 @@ class Gateway:
                 read_timeout_s=settings.upstream.read_timeout_s,
             )
         )
+        sender = await stack.enter_async_context(
+            WebhookSender(
+                timeout_s=settings.webhooks.timeout_s,
+                allow_private=settings.webhooks.allow_private_addresses,
+            )
+        )
         # Below this line there is work under way; it ends before anything above is closed.
         tasks = Tasks(clock, on_failure=metrics.task_failed)
         mirror = await stack.enter_async_context(
@@ -186,7 +200,8 @@ class Gateway:
         )
         presenter = Presenter(urls, metrics)
         poll_interval_s = settings.upstream.poll_interval_ms / 1000
-        follow_kick, fetch_kick = Kick(), Kick()
+        follow_kick, fetch_kick, deliver_kick = Kick(), Kick(), Kick()
+        announce = Announce(presenter, clock, deliver_kick.kick)
         observe = Observe(
             ledger,
             cache,
@@ -196,6 +211,7 @@ class Gateway:
             policy=lambda: keys.policy,
             files_wanted=fetch_kick.kick,
             poll_interval_s=poll_interval_s,
+            announce=announce,
         )
         look = Look(
             ledger,
@@ -207,6 +223,18 @@ class Gateway:
             self.worker_id,
             poll_interval_s,
         )
+        deliver = DeliverWebhooks(
+            ledger,
+            sender,
+            clock,
+            metrics,
+            tasks.spawn,
+            self.worker_id,
+            teams=lambda: keys.policy.teams,
+            kick=deliver_kick.kick,
+            timeout_s=settings.webhooks.timeout_s,
+            max_attempts=settings.webhooks.max_attempts,
+        )
         account = Account(ledger, upstream, settings.upstream.token.get_secret_value())
         create = CreatePrediction(
             ledger=ledger,
@@ -214,6 +242,7 @@ class Gateway:
             asked_model=AskedModel(ledger, upstream, clock),
             resolve_inputs=ResolveInputs(ledger, urls),
             observe=observe,
+            announce=announce,
             presenter=presenter,
             urls=urls,
             clock=clock,
@@ -275,16 +304,25 @@ class Gateway:
         await keys.refresh()
         self._start_loops(
             tasks,
-            ledger,
-            keys,
-            count,
-            FollowPredictions(ledger, look, clock, tasks.spawn, follow_kick.kick),
-            follow_kick,
-            FetchOutputs(ledger, mirror, clock, tasks.spawn, fetch_kick.kick, self.worker_id),
-            fetch_kick,
+            ("heartbeat", partial(self._beat, ledger), None),
+            ("keys", keys.refresh, None),
+            ("key use", keys.record_use, None),
+            ("request counts", count.sync, None),
+            (
+                "follower",
+                FollowPredictions(ledger, look, clock, tasks.spawn, follow_kick.kick),
+                follow_kick,
+            ),
+            (
+                "outputs",
+                FetchOutputs(ledger, mirror, clock, tasks.spawn, fetch_kick.kick, self.worker_id),
+                fetch_kick,
+            ),
+            ("webhooks", deliver, deliver_kick),
         )
-        return Starlette(
+        served = Starlette(
             routes=routes(pages),
+            exception_handlers={HTTPException: http_exception_response},
             middleware=middleware(
                 clock=clock,
                 observe=lambda route, method, status, seconds: metrics.http(route, method).done(
@@ -295,33 +333,18 @@ class Gateway:
                 allowed=allowed_methods,
             ),
         )
+        # An address with a slash too many is another one: the API's table knows which of them mean
+        # the same, and a redirect is nothing that a client of it expects.
+        served.router.redirect_slashes = False
+        return served
 
-    def _start_loops(
-        self,
-        tasks: Tasks,
-        ledger: Ledger,
-        keys: KeyRing,
-        count: CountRequests,
-        follow: FollowPredictions,
-        follow_kick: Kick,
-        fetch: FetchOutputs,
-        fetch_kick: Kick,
-    ) -> None:
+    async def _beat(self, ledger: Ledger) -> float:
+        now = self.clock.now()
+        await ledger.write(partial(workers.beat, worker_id=self.worker_id, now=now))
+        return HEARTBEAT_S
+
+    def _start_loops(self, tasks: Tasks, *loops: _Loop) -> None:
         """Start what goes on beside the requests."""
-
-        async def beat() -> float:
-            now = self.clock.now()
-            await ledger.write(partial(workers.beat, worker_id=self.worker_id, now=now))
-            return HEARTBEAT_S
-
-        loops: list[tuple[str, Callable[[], Awaitable[float]], Kick | None]] = [
-            ("heartbeat", beat, None),
-            ("keys", keys.refresh, None),
-            ("key use", keys.record_use, None),
-            ("request counts", count.sync, None),
-            ("follower", follow, follow_kick),
-            ("outputs", fetch, fetch_kick),
-        ]
         for name, step, kick in loops:
             tasks.spawn(
                 run_forever(name, step, self.clock, kick=kick, on_failure=self.metrics.task_failed),

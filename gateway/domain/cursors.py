@@ -2,8 +2,14 @@
 
 import base64
 import binascii
+import math
+import re
 import struct
 from dataclasses import dataclass
+
+# What ids are made of. A database need not be asked about anything else, and one of them refuses
+# to be asked about a text with a zero byte in it.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,8 @@ def decode_cursor(text: str) -> Cursor:
     except (binascii.Error, struct.error, UnicodeError) as error:
         raise ValueError("not a cursor of this list") from error
     if (
-        not name
-        or created_at != created_at
+        not _ID.fullmatch(name)
+        or not math.isfinite(created_at)
         or encode_cursor(Cursor(created_at, name, backwards)) != text
     ):
         raise ValueError("not a cursor of this list")

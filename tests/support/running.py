@@ -31,6 +31,7 @@ from gateway.clock import Clock
 from gateway.ledger import Connection, Ledger, published
 from gateway.settings import Settings, load
 from gateway.simulator import Simulator, SimulatorConfig
+from gateway.web.protocol import Protocol
 from tests.support.clock import ManualClock
 from tests.support.people import make_user
 
@@ -208,6 +209,8 @@ async def _serve(settings: Settings, clock: Clock, port: int = 0) -> Served:
         app,
         host="127.0.0.1",
         port=port,
+        http=Protocol,
+        ws="none",
         log_config=None,
         lifespan="on",
         proxy_headers=False,
