@@ -38,6 +38,7 @@ from gateway.domain.urls import UrlMap
 from gateway.domain.usage import Usage
 from gateway.domain.webhook_urls import check_webhook_url
 from gateway.domain.webhook_wishes import InvalidWish, WebhookWish, read_webhook_wish
+from gateway.flows.announce import Announce
 from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.asked_model import Asked, AskedModel
 from gateway.flows.observe import Observe
@@ -46,6 +47,7 @@ from gateway.flows.resolve_inputs import ResolvedInput, ResolveInputs
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
 from gateway.ledger import Connection, Ledger, creates, predictions
 from gateway.ledger.creates import NewPrediction, Reservation, Reserved
+from gateway.ledger.outbox import Tell
 from gateway.metrics import Metrics
 from gateway.upstream.answers import Answer as UpstreamAnswer
 from gateway.upstream.client import Upstream
@@ -123,6 +125,7 @@ class CreatePrediction:
         asked_model: AskedModel,
         resolve_inputs: ResolveInputs,
         observe: Observe,
+        announce: Announce,
         presenter: Presenter,
         urls: UrlMap,
         clock: Clock,
@@ -139,6 +142,7 @@ class CreatePrediction:
         self._asked_model = asked_model
         self._resolve_inputs = resolve_inputs
         self._observe = observe
+        self._announce = announce
         self._presenter = presenter
         self._urls = urls
         self._clock = clock
@@ -326,8 +330,9 @@ class CreatePrediction:
             raise Refused(problems.upstream_garbage(create=True)) from None
         new = new_prediction(answer.body, told, now)
         files = output_urls(answer.body, self._urls)
+        tell = self._announce.of_create(reservation, told.id, answer.body)
         recorded = await self._ledger.write(
-            lambda conn: _recorded(conn, reservation.id, new, files, now), durable=True
+            lambda conn: _recorded(conn, reservation.id, new, files, now, tell), durable=True
         )
         if recorded is None:
             # Its fate was decided by somebody else meanwhile; what was decided is in the ledger.
@@ -339,6 +344,8 @@ class CreatePrediction:
         elif files:
             self._observe.files_wanted()
         self._follow()
+        if tell is not None:
+            self._announce.queued()
         shown = self._presenter.document(body, self._presenter.view(row, request.caller))
         passed = passed_on(answer, shown, rewritten=True)
         standing = tightest(reserved.standings)
@@ -374,9 +381,14 @@ def new_prediction(body: bytes, told: PredictionFacts, now: float) -> NewPredict
 
 
 def _recorded(
-    conn: Connection, create_id: str, new: NewPrediction, files: Sequence[str], now: float
+    conn: Connection,
+    create_id: str,
+    new: NewPrediction,
+    files: Sequence[str],
+    now: float,
+    tell: Tell | None,
 ) -> predictions.Row | None:
-    creates.record(conn, create_id, new, files, now)
+    creates.record(conn, create_id, new, files, now, tell=tell)
     row = predictions.get(conn, new.id)
     return row if row is not None and row.create_id == create_id else None
 

@@ -17,6 +17,7 @@ from gateway.domain.plans import Policy
 from gateway.domain.price import cost_nano, find
 from gateway.domain.urls import UrlMap
 from gateway.domain.usage import Usage, usage_from
+from gateway.flows.announce import Announce
 from gateway.flows.present import finished_of
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Row, Settlement, Snapshot
@@ -56,6 +57,7 @@ class Observe:
         policy: Callable[[], Policy],
         files_wanted: Callable[[], None],
         poll_interval_s: float,
+        announce: Announce,
     ) -> None:
         self._ledger = ledger
         self._cache = cache
@@ -65,6 +67,7 @@ class Observe:
         self._policy = policy
         self.files_wanted = files_wanted
         self._poll_interval_s = poll_interval_s
+        self._announce = announce
 
     async def __call__(self, row: Row, body: bytes, *, final: bool) -> Observed:
         """Take in `body` for the prediction `row`.
@@ -90,12 +93,15 @@ class Observe:
             at=now,
             next_look_at=now + wait,
             files=files,
+            tell=self._announce.of_row(row, body, ended=False),
         )
         news = await self._ledger.write(
             lambda conn: predictions.store_snapshot(conn, row.id, snapshot)
         )
         if files:
             self.files_wanted()
+        if snapshot.tell is not None:
+            self._announce.queued()
         return await self._known(row, body, news=news)
 
     async def lost(self, row: Row) -> Observed:
@@ -127,6 +133,7 @@ class Observe:
             usage=usage,
             cost_nano=cost_nano(price, usage, told.status),
             files=files,
+            tell=self._announce.of_row(row, body, ended=True),
         )
         first = await self._ledger.write(
             lambda conn: predictions.settle(conn, row.id, settlement), durable=True
@@ -135,6 +142,8 @@ class Observe:
             self._count(row, told.status, usage, settlement.cost_nano)
         if files:
             self.files_wanted()
+        if settlement.tell is not None:
+            self._announce.queued()
         observed = await self._known(row, body, news=first)
         if observed.row.settled_at is not None and observed.row.removed_at is None:
             kept = finished_of(observed.row, observed.body)

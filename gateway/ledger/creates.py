@@ -34,6 +34,8 @@ from gateway.ledger.create_rows import (
     of_prediction,
     values_of,
 )
+from gateway.ledger.looks import announce
+from gateway.ledger.outbox import Tell
 from gateway.ledger.prediction_rows import day_of, running_count
 from gateway.ledger.statements import insert_or_ignore
 from gateway.ledger.tables import creates, documents, predictions, workers
@@ -223,6 +225,7 @@ def record(
     files: Sequence[str],
     now: float,
     answer: StoredAnswer | None = None,
+    tell: Tell | None = None,
 ) -> bool:
     """Note which prediction a create became; what was set aside now belongs to that. Durable.
 
@@ -250,6 +253,7 @@ def record(
         known_as=create.names if create.open else None,
     )
     file_rows.register(conn, prediction.id, files, now)
+    announce(conn, prediction.id, tell, now)
     return True
 
 
@@ -260,9 +264,10 @@ def adopt(
     files: Sequence[str],
     now: float,
     answer: StoredAnswer | None = None,
+    tell: Tell | None = None,
 ) -> bool:
     """Give a create in doubt the prediction that was found to be its own: as `record`."""
-    return record(conn, create_id, prediction, files, now, answer)
+    return record(conn, create_id, prediction, files, now, answer, tell)
 
 
 def refuse(

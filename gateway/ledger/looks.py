@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from gateway.ledger import files as file_rows
+from gateway.ledger import outbox
+from gateway.ledger.outbox import Tell
 from gateway.ledger.prediction_rows import COLUMNS, Row, row_of
 from gateway.ledger.statements import insert_or_replace
 from gateway.ledger.tables import documents, predictions
@@ -21,6 +23,7 @@ class Snapshot:
     at: float
     next_look_at: float
     files: Sequence[str] = ()
+    tell: Tell | None = None
 
 
 _RUNNING = predictions.c.settled_at.is_(None)
@@ -92,6 +95,8 @@ _ANNOUNCED = (
     .where(predictions.c.id == bindparam("key"))
     .values(announced=bindparam("said"))
 )
+# The row has been changed in this transaction already, so nobody else can change this meanwhile.
+_ANNOUNCED_BEFORE = select(predictions.c.announced).where(predictions.c.id == bindparam("key"))
 PUT_DOCUMENT = insert_or_replace(documents, "body")
 
 
@@ -162,6 +167,7 @@ def store_snapshot(conn: Connection, prediction_id: str, snapshot: Snapshot) -> 
         return False
     conn.execute(PUT_DOCUMENT.on(conn), {"prediction_id": prediction_id, "body": snapshot.document})
     file_rows.register(conn, prediction_id, snapshot.files, snapshot.at)
+    announce(conn, prediction_id, snapshot.tell, snapshot.at)
     return True
 
 
@@ -170,6 +176,17 @@ def note_missing(conn: Connection, prediction_id: str, at: float) -> float:
     conn.execute(_MISSING, {"key": prediction_id, "missed_at": at})
     since = conn.execute(_MISSING_SINCE, {"key": prediction_id}).scalar_one_or_none()
     return at if since is None else float(since)
+
+
+def announce(conn: Connection, prediction_id: str, tell: Tell | None, now: float) -> None:
+    """Queue what is news to a prediction's webhook, with whatever else is being committed."""
+    if tell is None:
+        return
+    before = conn.execute(_ANNOUNCED_BEFORE, {"key": prediction_id}).scalar_one_or_none()
+    told = tell(before)
+    if told.announced != before:
+        set_announced(conn, prediction_id, told.announced)
+    outbox.enqueue(conn, told.events, now)
 
 
 def set_announced(conn: Connection, prediction_id: str, said: str | None) -> None:

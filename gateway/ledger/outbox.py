@@ -1,6 +1,6 @@
 """The outbox: what is to be told to users' and teams' webhooks, until it is delivered or dead."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
@@ -26,6 +26,18 @@ class OutboxEvent:
     team: str | None = None
     prediction_id: str | None = None
     once: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a prediction's webhook has been told, in the webhook flow's own words, and the news."""
+
+    announced: str
+    events: Sequence[OutboxEvent] = ()
+
+
+Tell = Callable[[str | None], Told]
+"""From what has been told before to what is told now. Pure: a transaction may run it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ _DEAD = select(func.count()).select_from(outbox).where(outbox.c.dead_at.is_not(N
 def enqueue(conn: Connection, events: Iterable[OutboxEvent], now: float) -> int:
     """Queue events; return how many were new."""
     added = 0
-    for event in events:
+    for place, event in enumerate(events):
         added += conn.execute(
             _ENQUEUE.on(conn),
             {
@@ -126,7 +138,8 @@ def enqueue(conn: Connection, events: Iterable[OutboxEvent], now: float) -> int:
                 "event": event.event,
                 "url": event.url,
                 "body": event.body,
-                "created_at": now,
+                # What is queued together is delivered in this order.
+                "created_at": now + place * 1e-6,
                 "attempts": 0,
                 "next_attempt_at": now,
             },

@@ -9,8 +9,8 @@ from gateway.domain.admission import Demand
 from gateway.domain.usage import Usage
 from gateway.ledger import files as file_rows
 from gateway.ledger import outbox, quotas, totals
-from gateway.ledger.looks import PUT_DOCUMENT
-from gateway.ledger.outbox import OutboxEvent
+from gateway.ledger.looks import PUT_DOCUMENT, announce
+from gateway.ledger.outbox import OutboxEvent, Tell
 from gateway.ledger.prediction_rows import day_of, get_locked
 from gateway.ledger.tables import predictions
 
@@ -29,6 +29,7 @@ class Settlement:
     completed_at: float | None = None
     files: Sequence[str] = ()
     events: Sequence[OutboxEvent] = ()
+    tell: Tell | None = None
 
 
 _SETTLE = (
@@ -118,5 +119,6 @@ def settle(conn: Connection, prediction_id: str, settlement: Settlement) -> bool
             PUT_DOCUMENT.on(conn), {"prediction_id": prediction_id, "body": settlement.document}
         )
         file_rows.register(conn, prediction_id, settlement.files, settlement.at)
+        announce(conn, prediction_id, settlement.tell, settlement.at)
         outbox.enqueue(conn, settlement.events, settlement.at)
     return True
