@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.app.files import file_flows
 from gateway.app.policy import policy_of
 from gateway.cache import Cache, MemoryLru
 from gateway.clock import Clock
@@ -35,10 +36,13 @@ from gateway.flows.forward_request import ForwardRequest
 from gateway.flows.list_predictions import ListPredictions
 from gateway.flows.look import Look
 from gateway.flows.observe import Observe
+from gateway.flows.own_secret import OwnSecret
+from gateway.flows.own_training import OwnTraining
 from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
 from gateway.flows.resolve_inputs import ResolveInputs
+from gateway.flows.reupload_output import ReuploadOutput
 from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
@@ -240,7 +244,22 @@ class Gateway:
             ledger=ledger,
             upstream=upstream,
             asked_model=AskedModel(ledger, upstream, clock),
-            resolve_inputs=ResolveInputs(ledger, urls),
+            resolve_inputs=ResolveInputs(
+                ledger,
+                urls,
+                clock,
+                ReuploadOutput(
+                    ledger,
+                    mirror,
+                    upstream,
+                    urls,
+                    clock,
+                    tasks.spawn,
+                    self.worker_id,
+                    settings.upstream.max_upload_bytes,
+                ),
+                key_needed=settings.mirror.access == "key",
+            ),
             observe=observe,
             announce=announce,
             presenter=presenter,
@@ -272,6 +291,9 @@ class Gateway:
             list=ListPredictions(ledger, presenter),
             forward=ForwardRequest(ledger, upstream, urls, clock),
             count=count,
+            secret=OwnSecret(ledger),
+            training=OwnTraining(ledger),
+            files=file_flows(ledger, upstream, downloads, urls, clock, account),
         )
         key_needed = settings.mirror.access == "key"
         pages = Pages(
@@ -282,6 +304,7 @@ class Gateway:
                 clock,
                 tasks.spawn,
                 max_body_bytes=settings.server.max_body_bytes,
+                max_upload_bytes=settings.upstream.max_upload_bytes,
                 aborted_setting=settings.compat.aborted_as,
             ),
             delivery=Delivery(

@@ -179,6 +179,8 @@ class CreatePrediction:
 
     async def _prepare(self, request: CreateRequest) -> "_Prepared":
         identity = request.caller.identity
+        if request.kind == "training" and not identity.may_train:
+            raise Refused(problems.trainings_not_allowed(request.contact))
         wish = self._webhook(request.document)
         asked = await self._asked_model(identity, request.target, request.contact)
         body = drop_members(request.body, WEBHOOK_MEMBERS)

@@ -1,6 +1,5 @@
 """Pass a request on that belongs to nobody in particular: models, versions, hardware, search …"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,11 +7,12 @@ from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.documents import client_next_links
 from gateway.domain.headers import READ_TO_UPSTREAM, Header, as_text, pass_headers
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.json_text import InvalidJson
 from gateway.domain.plans import Role
 from gateway.domain.urls import UrlMap
+from gateway.domain.version_pages import LEARNT_FROM, versions_in
 from gateway.flows.answer import Answer, Caller, Refused
-from gateway.flows.upstream_answer import passed_on, upstream_problem
+from gateway.flows.upstream_answer import client_location, passed_on, upstream_problem
 from gateway.ledger import Ledger, versions
 from gateway.upstream import (
     Access,
@@ -23,6 +23,8 @@ from gateway.upstream import (
     UpstreamError,
     Urgency,
 )
+
+_MOST_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ForwardRequest:
         self._upstream = upstream
         self._urls = urls
         self._clock = clock
+        # What was written down already, so that the same page is no write again.
+        self._seen: dict[str, str] = {}
 
     async def __call__(self, request: ForwardedRequest, contact: str) -> Answer:
         """Answer as upstream does.
@@ -55,6 +59,7 @@ class ForwardRequest:
         caller = request.caller
         if operation.access is Access.MANAGE and not caller.identity.may_manage:
             raise Refused(problems.role_required(Role.MANAGE, contact))
+        changes = operation.access is Access.MANAGE
         try:
             answer = await self._upstream.call(
                 operation,
@@ -62,13 +67,13 @@ class ForwardRequest:
                 query=request.query,
                 headers=as_text(pass_headers(request.headers, READ_TO_UPSTREAM)),
                 body=request.body,
-                urgency=Urgency.READ,
+                urgency=Urgency.ACT if changes else Urgency.READ,
                 user=caller.identity.user_id,
             )
         except UpstreamError as error:
             raise Refused(upstream_problem(error, create=False)) from error
-        if answer.status != 200:
-            return passed_on(answer, answer.body, rewritten=False)
+        if not 200 <= answer.status < 300:
+            return self._redirected(answer, caller.origin)
         await self._learn_versions(request.match, answer)
         body = answer.body
         if operation.answer is AnswerKind.LIST:
@@ -76,36 +81,28 @@ class ForwardRequest:
                 body = client_next_links(body, self._urls, caller.origin)
             except InvalidJson as error:
                 raise Refused(problems.upstream_garbage(create=False)) from error
-        return passed_on(answer, body, rewritten=body is not answer.body)
+        return passed_on(answer, body, rewritten=body != answer.body)
+
+    def _redirected(self, answer: UpstreamAnswer, origin: str) -> Answer:
+        passed = passed_on(answer, answer.body, rewritten=False)
+        location = answer.header("location")
+        if location is None or not 300 <= answer.status < 400:
+            return passed
+        told = ("location", client_location(self._urls, location, origin))
+        return Answer(passed.status, (*passed.headers, told), passed.body)
 
     async def _learn_versions(self, match: Match, answer: UpstreamAnswer) -> None:
         """Remember whose versions a page shows, so that rules on names hold for bare ids."""
-        owner, name = match.params.get("model_owner"), match.params.get("model_name")
-        if owner is None or name is None or not match.operation.name.startswith("models."):
+        if match.operation.name not in LEARNT_FROM:
             return
-        found = versions_in(answer.body, f"{owner}/{name}".lower(), match.operation.name)
-        if found:
-            now = self._clock.now()
-            await self._ledger.write(partial(versions.seen, models=found, now=now))
-
-
-def versions_in(body: bytes, model: str, operation: str) -> Mapping[str, str]:
-    """Return the version ids on a page of this model, each with the model's name."""
-    try:
-        page = load(body)
-    except InvalidJson:
-        return {}
-    if not isinstance(page, dict):
-        return {}
-    match operation:
-        case "models.get":
-            items = [page.get("latest_version")]
-        case "models.versions.get":
-            items = [page]
-        case "models.versions.list":
-            results = page.get("results")
-            items = results if isinstance(results, list) else []
-        case _:
-            return {}
-    ids = (item.get("id") for item in items if isinstance(item, dict))
-    return {name.lower(): model for name in ids if isinstance(name, str) and name}
+        owner, name = match.params.get("model_owner"), match.params.get("model_name")
+        model = None if owner is None or name is None else f"{owner}/{name}"
+        found = versions_in(answer.body, match.operation.name, model)
+        news = {version: of for version, of in found.items() if self._seen.get(version) != of}
+        if not news:
+            return
+        now = self._clock.now()
+        await self._ledger.write(partial(versions.seen, models=news, now=now))
+        if len(self._seen) + len(news) > _MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen |= news

@@ -3,6 +3,7 @@
 from gateway.domain import problems
 from gateway.domain.headers import response_headers
 from gateway.domain.problems import Problem
+from gateway.domain.urls import UrlMap
 from gateway.flows.answer import Answer
 from gateway.upstream import (
     AllowanceExhausted,
@@ -44,3 +45,13 @@ def passed_on(answer: UpstreamAnswer, body: bytes, *, rewritten: bool) -> Answer
 def refused_by_upstream(answer: UpstreamAnswer) -> Answer:
     """Return an error of upstream's: status and body are its own."""
     return passed_on(answer, answer.body, rewritten=False)
+
+
+def client_location(urls: UrlMap, location: str, origin: str) -> str:
+    """Return where a redirect of upstream's leads from this client's point of view.
+
+    To this gateway, whenever the gateway serves what is there.
+    """
+    if location.startswith("/v1/"):
+        location = urls.api_origin + location
+    return urls.delivery_to_client(urls.api_to_client(location, origin), origin)

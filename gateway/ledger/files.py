@@ -17,6 +17,7 @@ class Owner:
     user_id: str
     team: str | None
     removed_at: float | None
+    completed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,13 @@ _NEW = insert_or_ignore(files)
 _LINK = insert_or_ignore(prediction_files)
 _GET = select(*_COLUMNS).where(files.c.url == bindparam("key"))
 _OWNERS = (
-    select(predictions.c.id, predictions.c.user_id, predictions.c.team, predictions.c.removed_at)
+    select(
+        predictions.c.id,
+        predictions.c.user_id,
+        predictions.c.team,
+        predictions.c.removed_at,
+        predictions.c.completed_at,
+    )
     .join(prediction_files, prediction_files.c.prediction_id == predictions.c.id)
     .where(prediction_files.c.url == bindparam("key"))
     .order_by(predictions.c.created_at)

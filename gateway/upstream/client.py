@@ -183,14 +183,19 @@ class Upstream:
         read_timeout_s: float | None = None,
         max_wait_s: float | None = None,
         turn: Turn | None = None,
+        signed: bool = False,
     ) -> AsyncIterator[StreamedAnswer]:
         """Send one request; the answer's body is read from what this yields, as it arrives.
 
-        As `call` otherwise, except that a successful answer is not checked to be JSON.
+        As `call` otherwise, except that a successful answer is not checked to be JSON. With
+        `signed` the query itself is the permission: the token stays here, and an error is about it.
         """
+        request = self._request(operation, path, query, headers, body, read_timeout_s)
+        if signed:
+            del request.headers["authorization"]
         response = await self._in_turn(
             operation,
-            self._request(operation, path, query, headers, body, read_timeout_s),
+            request,
             urgency,
             user,
             self._allowance.max_queue_s if max_wait_s is None else max_wait_s,
@@ -202,7 +207,8 @@ class Upstream:
                 yield StreamedAnswer(response.status_code, passed, length, response)
             else:
                 error = await read_bounded(response, _LARGEST_ERROR)
-                _check_error(operation, response.status_code, error)
+                if not signed:
+                    _check_error(operation, response.status_code, error)
                 yield StreamedAnswer(response.status_code, passed, len(error), response, error)
         finally:
             await response.aclose()

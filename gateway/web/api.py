@@ -1,7 +1,7 @@
 """The API as clients know it: `/replicate/…`, each request led to the flow that answers it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect
@@ -12,7 +12,13 @@ from gateway.domain import problems
 from gateway.domain.compat import aborted_as
 from gateway.domain.headers import Header, parse_prefer
 from gateway.domain.json_text import InvalidJson, parse_object
-from gateway.domain.models import ByDeployment, ByModel, CreateTarget, parse_version_field
+from gateway.domain.models import (
+    ByDeployment,
+    ByModel,
+    ByModelVersion,
+    CreateTarget,
+    parse_version_field,
+)
 from gateway.domain.plans import Identity, Per
 from gateway.flows.answer import Answer, Caller
 from gateway.flows.cancel_prediction import CancelPrediction
@@ -20,11 +26,15 @@ from gateway.flows.count_requests import NEVER_REFUSED, READS_OF_ONES_OWN, Count
 from gateway.flows.create_prediction import CreatePrediction, CreateRequest, Progress
 from gateway.flows.forward_request import ForwardedRequest, ForwardRequest
 from gateway.flows.list_predictions import Kind, ListPredictions
+from gateway.flows.own_secret import OwnSecret
+from gateway.flows.own_training import OwnTraining
 from gateway.flows.read_prediction import ReadPrediction, ReadRequest
 from gateway.flows.spawn import Spawn
 from gateway.upstream.operations import Access, BodyKind, Match, MethodNotAllowed, match
 from gateway.web.answers import send_answer
+from gateway.web.asking import Asking, Handler
 from gateway.web.body import read_body
+from gateway.web.files_api import DOWNLOAD, FileFlows, FilesApi
 from gateway.web.identity import KeyRing
 from gateway.web.origin import Origins
 from gateway.web.problem_response import ProblemError
@@ -45,20 +55,9 @@ class Flows:
     list: ListPredictions
     forward: ForwardRequest
     count: CountRequests
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """One request whose operation and sender are known."""
-
-    match: Match
-    caller: Caller
-    contact: str
-    scope: Scope
-    receive: Receive
-
-
-Handler = Callable[[Asking], Awaitable[Answer]]
+    secret: OwnSecret
+    training: OwnTraining
+    files: FileFlows
 
 
 class Api:
@@ -73,6 +72,7 @@ class Api:
         spawn: Spawn,
         *,
         max_body_bytes: int,
+        max_upload_bytes: int,
         aborted_setting: str,
     ) -> None:
         self._flows = flows
@@ -82,17 +82,21 @@ class Api:
         self._spawn = spawn
         self._max_body_bytes = max_body_bytes
         self._aborted_setting = aborted_setting
+        self._files = FilesApi(flows.files, max_upload_bytes)
         # What is not named here is passed on (Access.READ and MANAGE) or does not exist.
         self._handlers: Mapping[str, Handler] = {
             "predictions.create": self._create,
             "models.predictions.create": self._create,
             "deployments.predictions.create": self._create,
+            "trainings.create": self._create,
             "predictions.get": self._read,
             "trainings.get": self._read,
             "predictions.cancel": self._cancel,
             "trainings.cancel": self._cancel,
             "predictions.list": self._list,
             "trainings.list": self._list,
+            "webhooks.default.secret.get": self._secret,
+            **self._files.handlers,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,11 +112,19 @@ class Api:
         seen.route = PREFIX + found.operation.template
         identity = await self._keys.identify(header(scope, b"authorization"))
         if identity is None:
+            if self._files.needs_no_key(found, scope):
+                origin = self._origins.of(scope)
+                await self._files.download(found, None, origin, scope, receive, send)
+                return
             raise ProblemError(problems.unauthenticated())
         seen.identified(identity.user_name)
         contact = self._keys.policy.contact
         await self._flows.count.admit(identity, spared=_spared(found), contact=contact)
-        asking = Asking(found, self._caller(scope, identity), contact, scope, receive)
+        caller = self._caller(scope, identity)
+        if found.operation.name == DOWNLOAD:
+            await self._files.download(found, caller, caller.origin, scope, receive, send)
+            return
+        asking = Asking(found, caller, contact, scope, receive)
         handler = self._handlers.get(found.operation.name, self._forward)
         await send_answer(await handler(asking), scope, send)
 
@@ -124,8 +136,13 @@ class Api:
             aborted_as=aborted_as(self._aborted_setting, header(scope, b"user-agent")),
         )
 
+    async def _secret(self, asking: Asking) -> Answer:
+        return await self._flows.secret(asking.caller)
+
     async def _read(self, asking: Asking) -> Answer:
         params = asking.match.params
+        if "training_id" in params:
+            await self._flows.training(params["training_id"])
         cache_control = header(asking.scope, b"cache-control") or ""
         request = ReadRequest(
             caller=asking.caller,
@@ -139,6 +156,8 @@ class Api:
         params = asking.match.params
         # Nothing is in it, but it must not be endless either.
         await read_body(asking.scope, asking.receive, self._max_body_bytes)
+        if "training_id" in params:
+            await self._flows.training(params["training_id"])
         return await self._flows.cancel(
             asking.caller, params.get("prediction_id") or params["training_id"]
         )
@@ -164,7 +183,7 @@ class Api:
             caller=asking.caller,
             contact=asking.contact,
             match=asking.match,
-            target=_target(asking.match, document),
+            target=_target(asking.match, asking.caller.identity, document),
             query=scope["query_string"],
             headers=tuple(scope["headers"]),
             body=body,
@@ -225,13 +244,19 @@ def _spared(found: Match) -> frozenset[Per]:
     return _REFUSES_ALL
 
 
-def _target(found: Match, document: Mapping[str, object]) -> CreateTarget:
+def _target(found: Match, identity: Identity, document: Mapping[str, object]) -> CreateTarget:
     params = found.params
     match found.operation.name:
         case "models.predictions.create":
             return ByModel(params["model_owner"], params["model_name"])
         case "deployments.predictions.create":
             return ByDeployment(params["deployment_owner"], params["deployment_name"])
+        case "trainings.create":
+            owner, name = params["model_owner"], params["model_name"]
+            # Upstream looks the version up below the model; a rule does not rely on that.
+            if not identity.restricts_models:
+                return ByModel(owner, name)
+            return ByModelVersion(owner, name, params["version_id"].lower())
     version = document.get("version")
     if not isinstance(version, str):
         raise ProblemError(problems.input_invalid("version", "version is required"))
