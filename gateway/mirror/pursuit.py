@@ -87,7 +87,7 @@ class Pursuit:
                 return stored
             outcome = await self._fetch(arrival, part)
             self._events.on_result(_name(outcome))
-            if isinstance(outcome, Unstored | OutputGone) or part.size == 0:
+            if isinstance(outcome, Unstored | OutputGone):
                 await self._disk.run(part.discard)
             return outcome
         finally:

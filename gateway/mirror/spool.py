@@ -160,13 +160,16 @@ class Part:
             self.leave()
 
     def leave(self) -> None:
-        """Give the lock back; the bytes stay for whoever resumes.
+        """Give the lock back; the bytes stay for whoever resumes, but nothing is no bytes.
 
         It is given back expressly, not by closing: readers of this process may keep the descriptor
         open long after.
         """
         if self._held:
             self._held = False
+            if os.fstat(self.file.fd).st_size == 0 and _inode(self.path) == self.file.inode:
+                _beside(self.path, ".json").unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
             fcntl.flock(self.file.fd, fcntl.LOCK_UN)
             self.file.close()
 
