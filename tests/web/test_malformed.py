@@ -199,12 +199,12 @@ def test_a_mirror_path_that_no_output_has_is_404_and_nobody_is_asked(
     assert gateway.sim.log.count(origin="delivery") == before
 
 
-HEADERS: dict[str, tuple[dict[str, str | bytes], set[int]]] = {
+HEADERS: dict[str, tuple[dict[str, str], set[int]]] = {
     "no scheme": ({"Authorization": "hk-"}, {401}),
     "another scheme": ({"Authorization": "Basic aGs6"}, {401}),
     "no key": ({"Authorization": "Bearer"}, {401}),
     "a long key": ({"Authorization": "Bearer hk-" + "a" * 20_000}, {401}),
-    "bytes": ({"Authorization": b"Bearer hk-\xff\xfe"}, {401}),
+    "bytes": ({"Authorization": "Bearer hk-\u00ff\u00fe"}, {401}),
     "upstream's kind of key": ({"Authorization": "Bearer r8_" + "a" * 37}, {401}),
     "a strange wait": ({"Prefer": "wait=99999999999999999999"}, {201}),
     "a negative wait": ({"Prefer": "wait=-1"}, {201}),
@@ -222,7 +222,8 @@ HEADERS: dict[str, tuple[dict[str, str | bytes], set[int]]] = {
 @pytest.mark.parametrize("name", HEADERS)
 def test_absurd_headers_are_refused_or_without_effect(client: httpx.Client, name: str) -> None:
     headers, statuses = HEADERS[name]
-    answer = client.post(FLUX, json={"input": {"prompt": "a fox"}}, headers=headers)
+    sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    answer = client.post(FLUX, json={"input": {"prompt": "a fox"}}, headers=sent)
     assert answer.status_code in statuses, answer.text
     if answer.status_code in (400, 401, 415):
         assert_problem(answer, *statuses)
@@ -289,7 +290,8 @@ NOISE: dict[str, bytes] = {
     "a blank in the path": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "a header without a colon": b"GET / HTTP/1.1\r\nHost a\r\n\r\n",
     "a folded header": b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\n"
+    b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     "a length that is none": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
     "a negative length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
     "length and chunks": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
@@ -300,7 +302,7 @@ NOISE: dict[str, bytes] = {
     + b"x" * 65_600
     + b"\r\n\r\n",
     "a path beyond all bounds": b"GET /" + b"x" * 65_600 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    "two hosts": b"GET /replicate/v1/account HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+    "a host of nobody": b"GET /" + b"\xff" + b" HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
 
