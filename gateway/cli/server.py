@@ -18,6 +18,7 @@ from gateway.cli.config import strays
 from gateway.clock import Clock
 from gateway.ledger import Connection, Ledger, LedgerError, published
 from gateway.settings import Settings
+from gateway.web.protocol import Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +81,12 @@ def run_server(
     """
     gateway = Gateway(settings, clock)
     server = _Server(_configuration(gateway, settings), on_ready)
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        with suppress(SystemExit):  # raised when it could not start, after it has logged why
-            runner.run(_serve(server, gateway, listener, clock, reload))
+    # SystemExit: it could not start, and has logged why.
+    with (
+        suppress(SystemExit),
+        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
+    ):
+        runner.run(_serve(server, gateway, listener, clock, reload))
     if not server.started:
         raise Failed("the gateway could not start; the reason stands above")
 
@@ -95,7 +99,7 @@ def _configuration(gateway: Gateway, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
         loop="auto",  # uvloop, where there is one
-        http="httptools",
+        http=Protocol,  # uvicorn's own, with bounded heads and errors in the gateway's shape
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -6,14 +6,15 @@ was killed and could end nobody.
 
 import os
 import signal
-import sys
 import threading
 
 from gateway.simulator.__main__ import main
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock would be held when the process ends otherwise.
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
