@@ -94,6 +94,9 @@ class CreateRow:
     delivered_at: float | None
     joined_at: float | None
     prediction_id: str | None
+    """What it became; of one in doubt, what an admin says that it became."""
+    candidates: str | None
+    """Of one in doubt: the predictions that it may have become, separated by blanks."""
     demand: Demand
     webhook_events: tuple[str, ...] | None
     substitutions: dict[str, str]

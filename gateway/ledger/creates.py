@@ -3,10 +3,10 @@ three ways. It is recorded, or given back, or its fate is unknown and it stays c
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, case, select
+from sqlalchemy import Connection, and_, bindparam, case, or_, select
 
 from gateway.domain.admission import Admitted, Decision
 from gateway.domain.models import rule_applies
@@ -54,6 +54,7 @@ __all__ = [
     "Reserved",
     "StoredAnswer",
     "adopt",
+    "assign",
     "doubt",
     "doubt_of_dead",
     "doubts",
@@ -61,6 +62,7 @@ __all__ = [
     "get",
     "known_predictions",
     "mark_delivered",
+    "note_candidates",
     "of_prediction",
     "prune",
     "record",
@@ -140,16 +142,36 @@ _DOUBT = (
     .where(creates.c.id == bindparam("key"), creates.c.state == RESERVED)
     .values(state=DOUBT, doubted_at=bindparam("now"))
 )
+_LAST_BEAT = select(workers.c.beat_at).where(workers.c.id == creates.c.worker).scalar_subquery()
 _DOUBT_OF_DEAD = (
     creates.update()
     .where(
         creates.c.state == RESERVED,
-        creates.c.at < bindparam("before"),
-        creates.c.worker.not_in(
-            select(workers.c.id).where(workers.c.beat_at >= bindparam("before"))
+        or_(
+            and_(
+                creates.c.at < bindparam("before"),
+                creates.c.worker.not_in(
+                    select(workers.c.id).where(workers.c.beat_at >= bindparam("before"))
+                ),
+            ),
+            creates.c.at < bindparam("stuck_before"),
         ),
     )
-    .values(state=DOUBT, doubted_at=bindparam("now"))
+    # It broke off when its worker died, not when that was noticed.
+    .values(
+        state=DOUBT,
+        doubted_at=case((creates.c.at < _LAST_BEAT, _LAST_BEAT), else_=creates.c.at),
+    )
+)
+_CANDIDATES = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), creates.c.state == DOUBT)
+    .values(candidates=bindparam("found"))
+)
+_ASSIGN = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), creates.c.state == DOUBT)
+    .values(prediction_id=bindparam("prediction"))
 )
 _DELIVERED = (
     creates.update()
@@ -292,9 +314,29 @@ def doubt(conn: Connection, create_id: str, now: float) -> bool:
     return conn.execute(_DOUBT, {"key": create_id, "now": now}).rowcount > 0
 
 
-def doubt_of_dead(conn: Connection, before: float, now: float) -> int:
-    """Doubt what was reserved before by workers not heard of since; return how many."""
-    return conn.execute(_DOUBT_OF_DEAD, {"before": before, "now": now}).rowcount
+def doubt_of_dead(conn: Connection, before: float, stuck_before: float = 0.0) -> int:
+    """Doubt what was reserved before by workers not heard of since, and what was reserved so long
+    ago that nobody can be working on it any more; return how many.
+    """
+    values = {"before": before, "stuck_before": stuck_before}
+    return conn.execute(_DOUBT_OF_DEAD, values).rowcount
+
+
+def note_candidates(conn: Connection, found: Mapping[str, Sequence[str]]) -> None:
+    """Note which predictions creates in doubt may have become, for an admin to see."""
+    if found:
+        conn.execute(
+            _CANDIDATES,
+            [{"key": key, "found": " ".join(ids) or None} for key, ids in found.items()],
+        )
+
+
+def assign(conn: Connection, create_id: str, prediction_id: str | None) -> bool:
+    """Say which prediction a create in doubt became (None takes it back): it is adopted when
+    upstream has shown it. False if the create is not in doubt.
+    """
+    values = {"key": create_id, "prediction": prediction_id}
+    return conn.execute(_ASSIGN, values).rowcount > 0
 
 
 def mark_delivered(conn: Connection, create_id: str, now: float) -> None:

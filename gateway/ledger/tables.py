@@ -138,6 +138,7 @@ creates = Table(
     Column("answer_status", Integer),
     _words("answer_headers"),
     Column("answer_body", LargeBinary),
+    _words("candidates"),
     Index(
         "uq_creates_idempotency",
         "user_id",
@@ -418,6 +419,9 @@ allowance = Table(
     _id("kind"),
     Column("tokens", Double, nullable=False),
     _time("updated_at", nullable=False),
+    Column("per_minute", Double, nullable=False),
+    _time("lowered_at", nullable=False),
+    _time("blocked_until", nullable=False),
 )
 
 # Who reads a prediction's stream upstream, and from where: that URL is a secret.

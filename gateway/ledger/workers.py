@@ -3,10 +3,35 @@
 from sqlalchemy import Connection, bindparam, or_, select
 
 from gateway.ledger.statements import insert_or_ignore, insert_or_replace
-from gateway.ledger.tables import leases, workers
+from gateway.ledger.tables import files, leases, outbox, predictions, workers
 
 _BEAT = insert_or_replace(workers, "beat_at")
 _DEAD = select(workers.c.id).where(workers.c.beat_at < bindparam("before"))
+_ALIVE = select(workers.c.id).where(workers.c.beat_at >= bindparam("before"))
+_FREE = (
+    predictions.update()
+    .where(
+        predictions.c.settled_at.is_(None),
+        predictions.c.look_until > bindparam("now"),
+        predictions.c.look_by.not_in(_ALIVE),
+    )
+    .values(look_until=None, look_by=None),
+    files.update()
+    .where(
+        files.c.state == "wanted",
+        files.c.claimed_until > bindparam("now"),
+        files.c.claimed_by.not_in(_ALIVE),
+    )
+    .values(claimed_until=None, claimed_by=None),
+    outbox.update()
+    .where(
+        outbox.c.next_attempt_at.is_not(None),
+        outbox.c.claimed_until > bindparam("now"),
+        outbox.c.claimed_by.not_in(_ALIVE),
+    )
+    .values(claimed_until=None, claimed_by=None),
+)
+_FORGET_OLD = workers.delete().where(workers.c.beat_at < bindparam("before"))
 _NEW_LEASE = insert_or_ignore(leases)
 _TAKE_LEASE = (
     leases.update()
@@ -26,6 +51,20 @@ def beat(conn: Connection, worker_id: str, now: float) -> None:
 def dead_workers(conn: Connection, before: float) -> list[str]:
     """Return the workers that have not been heard of since."""
     return [row[0] for row in conn.execute(_DEAD, {"before": before})]
+
+
+def free_claims_of_dead(conn: Connection, before: float, now: float) -> int:
+    """Take looks, files and webhooks from workers not heard of since; return how many.
+
+    Claims expire by themselves; this is for what would wait for it after a crash.
+    """
+    values = {"before": before, "now": now}
+    return sum(conn.execute(statement, values).rowcount for statement in _FREE)
+
+
+def forget_old(conn: Connection, before: float) -> None:
+    """Strike off all workers not heard of since."""
+    conn.execute(_FORGET_OLD, {"before": before})
 
 
 def forget_worker(conn: Connection, worker_id: str) -> None:
