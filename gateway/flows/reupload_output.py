@@ -172,6 +172,8 @@ class ReuploadOutput:
             return self._too_large()
         if not 200 <= answer.status < 300:
             _log.warning("upstream answered %d to an output uploaded again", answer.status)
+            if answer.status >= 500:
+                return problems.upstream_broke_off(create=False)
             return Unusable(f"Replicate does not take this file again (status {answer.status})")
         try:
             facts = file_facts(answer.body)
