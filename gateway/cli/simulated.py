@@ -17,8 +17,10 @@ from gateway.cli.commands import Failed
 _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
-# Below the ports that systems lend to outgoing connections: free at the next start, too.
-_USUAL_PORTS = {"api": 18081, "delivery": 18082, "stream": 18083}
+# Three ports in a row from one of these on: below those that systems lend to outgoing connections,
+# so that they are free at the next start, too.
+_FIRST_PORTS = range(18081, 19081, 10)
+_ORIGINS = ("api", "delivery", "stream")
 _START_WITHIN_S = 30
 _END_WITHIN_S = 5
 _PAST_KEPT = 8
@@ -46,7 +48,7 @@ def simulated_replicate(folder: Path) -> Iterator[Simulated]:
     """
     memory = folder / "simulator.json"
     known = _recall(memory)
-    child, origins = _start(known.ports, folder / "simulator.log")
+    child, origins = _start(known.ports or _usual_ports(), folder / "simulator.log")
     ending = threading.Event()
     threading.Thread(
         target=_watch, args=(child, ending), name="simulated Replicate", daemon=True
@@ -67,7 +69,7 @@ def simulated_replicate(folder: Path) -> Iterator[Simulated]:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    ports: Mapping[str, int]
+    ports: Mapping[str, int] | None = None
     delivery_origins: tuple[str, ...] = ()
     stream_origins: tuple[str, ...] = ()
 
@@ -88,10 +90,10 @@ def _recall(path: Path) -> _Memory:
             )
         }
     except FileNotFoundError:
-        return _Memory(_USUAL_PORTS)
+        return _Memory()
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         _log.warning("the simulation's earlier addresses cannot be read from %s: %s", path, error)
-        return _Memory(_USUAL_PORTS)
+        return _Memory()
     return _Memory(ports, delivery, stream)
 
 
@@ -127,12 +129,22 @@ def _start(
         return child, _first_words(child)
     except (ValueError, TimeoutError):
         _end(child)
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else "it said nothing"
-        raise Failed(f"the simulated Replicate did not start: {reason} (see {log})") from None
     except BaseException:
         _end(child)
         raise
+    if any(ports.values()):  # somebody may have taken one meanwhile
+        return _start(dict.fromkeys(_ORIGINS, 0), log)
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = lines[-1] if lines else "it said nothing"
+    raise Failed(f"the simulated Replicate did not start: {reason} (see {log})")
+
+
+def _usual_ports() -> Mapping[str, int]:
+    for first in _FIRST_PORTS:
+        ports = dict(zip(_ORIGINS, range(first, first + 3), strict=True))
+        if all(_is_free(port) for port in ports.values()):
+            return ports
+    return dict.fromkeys(_ORIGINS, 0)
 
 
 def _is_free(port: int) -> bool:

@@ -69,9 +69,7 @@ def test_a_list_can_be_one_users(alice: Program) -> None:
 
 @pytest.mark.parametrize("text", ["30", "0d", "-1d", "1y", "d", "", "1e9d", "99999999d"])
 def test_a_duration_that_is_none_is_misuse(alice: Program, text: str) -> None:
-    assert (
-        "30d" in alice.fails(2, "keys", "create", "alice", f"--expires={text}") or text[-1:] == "d"
-    )
+    alice.fails(2, "keys", "create", "alice", f"--expires={text}")
     assert alice.json("keys", "list") == []
 
 
