@@ -43,11 +43,13 @@ from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
 from gateway.flows.resolve_inputs import ResolveInputs
 from gateway.flows.reupload_output import ReuploadOutput
+from gateway.flows.shared_allowance import SharedAllowance
 from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.settings import Settings
 from gateway.upstream import Allowance, Downloads, Hooks, Upstream, WebhookSender
+from gateway.upstream.share import Kind
 from gateway.web.api import Api, Flows
 from gateway.web.delivery import Delivery
 from gateway.web.health import MetricsPage, Readiness, disk_check
@@ -152,6 +154,13 @@ class Gateway:
             max_queue_s=settings.upstream.max_queue_s,
             clock=clock,
             hooks=hooks,
+            share=SharedAllowance(
+                ledger,
+                {
+                    Kind.CREATE: settings.upstream.creates_per_minute,
+                    Kind.REQUEST: settings.upstream.requests_per_minute,
+                },
+            ),
         )
         upstream = await stack.enter_async_context(
             Upstream(
