@@ -26,10 +26,11 @@ def base_url(settings: Settings) -> str:
 
 def program() -> str:
     """Return how this program is called from this folder, for lines to paste."""
-    started = Path(sys.argv[0])
-    if started.name == "__main__.py":
-        return f"{_short(Path(sys.executable))} -m gateway"
-    return started.name if shutil.which(started.name) else _short(started.absolute())
+    python = Path(sys.executable)
+    script = python.with_name(PROGRAM)
+    if shutil.which(PROGRAM) == str(script):
+        return PROGRAM
+    return _short(script) if script.exists() else f"{_short(python)} -m gateway"
 
 
 def _short(path: Path) -> str:
