@@ -41,9 +41,11 @@ from gateway.flows.own_training import OwnTraining
 from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
+from gateway.flows.reconcile_creates import ReconcileCreates
 from gateway.flows.resolve_inputs import ResolveInputs
 from gateway.flows.reupload_output import ReuploadOutput
 from gateway.flows.shared_allowance import SharedAllowance
+from gateway.flows.upstream_lists import UpstreamLists
 from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
@@ -249,6 +251,19 @@ class Gateway:
             max_attempts=settings.webhooks.max_attempts,
         )
         account = Account(ledger, upstream, settings.upstream.token.get_secret_value())
+        reconcile = ReconcileCreates(
+            ledger,
+            upstream,
+            UpstreamLists(upstream, clock),
+            observe,
+            announce,
+            urls,
+            clock,
+            account=account,
+            worker_id=self.worker_id,
+            longest_create_s=_longest_create_s(settings),
+            follow=follow_kick.kick,
+        )
         create = CreatePrediction(
             ledger=ledger,
             upstream=upstream,
@@ -351,6 +366,7 @@ class Gateway:
                 fetch_kick,
             ),
             ("webhooks", deliver, deliver_kick),
+            ("reconciliation", reconcile, None),
         )
         served = Starlette(
             routes=routes(pages),
@@ -392,6 +408,12 @@ def _origins(settings: Settings) -> UpstreamOrigins:
         delivery=tuple(parse_origin_pattern(text) for text in upstream.delivery_origins),
         streams=tuple(parse_origin_pattern(text) for text in upstream.stream_origins),
     )
+
+
+def _longest_create_s(settings: Settings) -> float:
+    """Return after how long nobody can be working on a create any more."""
+    upstream = settings.upstream
+    return upstream.max_queue_s + upstream.connect_timeout_s + 3 * upstream.read_timeout_s + 60
 
 
 def _weight(shown: Shown) -> int:

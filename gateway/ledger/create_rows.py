@@ -131,6 +131,7 @@ SELECT = select(*_COLUMNS)
 _GET = SELECT.where(creates.c.id == bindparam("key"))
 _GET_LOCKED = _GET.with_for_update()
 _DOUBTS = SELECT.where(creates.c.state == DOUBT).order_by(creates.c.at, creates.c.id)
+_UNDER_WAY = SELECT.where(creates.c.state == RESERVED).order_by(creates.c.at, creates.c.id)
 _OF_PREDICTION = SELECT.where(creates.c.prediction_id == bindparam("key"))
 INSERT = creates.insert()
 
@@ -210,6 +211,11 @@ def of_prediction(conn: Connection, prediction_id: str) -> CreateRow | None:
 def doubts(conn: Connection) -> list[CreateRow]:
     """List the attempts whose fate is unknown, oldest first."""
     return [create_of(row) for row in conn.execute(_DOUBTS)]
+
+
+def under_way(conn: Connection) -> list[CreateRow]:
+    """List the attempts that somebody is working on, oldest first."""
+    return [create_of(row) for row in conn.execute(_UNDER_WAY)]
 
 
 def known_predictions(conn: Connection, prediction_ids: Iterable[str]) -> frozenset[str]:

@@ -32,6 +32,7 @@ from gateway.ledger.create_rows import (
     get_locked,
     known_predictions,
     of_prediction,
+    under_way,
     values_of,
 )
 from gateway.ledger.looks import announce
@@ -70,6 +71,7 @@ __all__ = [
     "release",
     "reserve",
     "take_joinable",
+    "under_way",
 ]
 
 

@@ -1,0 +1,207 @@
+"""Creates whose answer was lost: adopted by their owner, given back, or shown to an admin."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gateway.ledger import Connection, creates, predictions, workers
+from gateway.simulator import Fault, FaultKind, SimulatorConfig
+from tests.support.running import Running, running
+
+HELLO = "/replicate/v1/predictions"
+VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
+PLAN = """
+[plans.default]
+quotas = [{metric = "predictions", limit = 100, per = "month"}]
+"""
+
+
+def hello(text: str = "world") -> dict[str, object]:
+    return {"version": VERSION, "input": {"text": text}}
+
+
+@pytest.fixture
+def gateway() -> Iterator[Running]:
+    with running(PLAN) as gateway:
+        yield gateway
+
+
+def lose(gateway: Running, key: str, body: dict[str, object] | None = None) -> None:
+    """Send a create whose answer does not come back although it was carried out."""
+    gateway.sim.faults.add(Fault(FaultKind.RESET_AFTER, "predictions.create"))
+    fail(gateway, key, body)
+
+
+def fail(gateway: Running, key: str, body: dict[str, object] | None = None) -> None:
+    with gateway.client(key) as client:
+        answer = client.post(HELLO, json=body or hello())
+    assert answer.status_code == 502, answer.text
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def states(gateway: Running) -> list[tuple[str, str, str | None]]:
+    def read(conn: Connection) -> list[tuple[str, str, str | None]]:
+        rows = conn.exec_driver_sql(
+            "SELECT user_name, state, prediction_id FROM creates ORDER BY at"
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    return gateway.ledger(read)
+
+
+def count(gateway: Running, wanted: str) -> Callable[[], bool]:
+    return lambda: [state for _, state, _ in states(gateway)].count(wanted) > 0
+
+
+def used(gateway: Running) -> int:
+    """Everybody's predictions of this month, as the counters have them."""
+
+    def read(conn: Connection) -> int:
+        row = conn.exec_driver_sql(
+            "SELECT sum(used + reserved) FROM counters WHERE metric = 'predictions'"
+        ).one()
+        return int(row[0] or 0)
+
+    return gateway.ledger(read)
+
+
+def test_a_lost_create_is_adopted_by_its_owner_and_charged_once(gateway: Running) -> None:
+    key = gateway.add_user("ann")
+    lose(gateway, key)
+    assert [state for _, state, _ in states(gateway)] == ["doubt"]
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    (found,) = states(gateway)
+    assert found[2] == gateway.sim.prediction_ids()[0]
+    with gateway.client(key) as client:
+        assert gateway.finished(client, found[2]).json()["output"] == "hello world"
+    assert used(gateway) == 1
+    assert len(gateway.sim.prediction_ids()) == 1
+
+
+def test_a_create_that_never_happened_is_given_back_after_five_minutes(gateway: Running) -> None:
+    key = gateway.add_user("ann")
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, key)
+    for _ in range(28):
+        gateway.clock.advance(10)  # type: ignore[attr-defined]
+        gateway.settle(lambda: True)
+    assert states(gateway)[0][1] == "doubt"
+    assert used(gateway) == 1
+    gateway.settle(count(gateway, "released"), step_s=5, most_s=120)
+    assert used(gateway) == 0
+
+
+def test_nobody_gets_what_may_be_somebody_elses(gateway: Running) -> None:
+    ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+    lose(gateway, ann)
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, bob)
+    for _ in range(60):
+        gateway.settle(lambda: True)
+        gateway.clock.advance(10)  # type: ignore[attr-defined]
+    assert [state for _, state, _ in states(gateway)] == ["doubt", "doubt"]
+
+    def orphans(conn: Connection) -> list[creates.CreateRow]:
+        return creates.doubts(conn)
+
+    made = gateway.sim.prediction_ids()[0]
+    gateway.settle(
+        lambda: [row.candidates for row in gateway.ledger(orphans)] == [made, made], step_s=5
+    )
+    # An admin knows whose it is; the other one then turns out never to have happened.
+    mine = next(row for row in gateway.ledger(orphans) if row.user_name == "ann")
+    assert gateway.ledger(lambda conn: creates.assign(conn, mine.id, made))
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    gateway.settle(count(gateway, "released"), step_s=5, most_s=120)
+    assert {(name, state) for name, state, _ in states(gateway)} == {
+        ("ann", "recorded"),
+        ("bob", "released"),
+    }
+    assert used(gateway) == 1
+
+
+def test_lists_without_inputs_are_asked_for_singly() -> None:
+    with running(PLAN, sim=SimulatorConfig(lean_lists=True)) as gateway:
+        key = gateway.add_user("ann")
+        lose(gateway, key, hello("one"))
+        lose(gateway, key, hello("two"))
+        gateway.settle(lambda: count(gateway, "doubt")() is False, most_s=60)
+        texts = []
+        for _, state, made in states(gateway):
+            assert state == "recorded"
+            document = gateway.sim.prediction(made or "")
+            assert document is not None
+            texts.append(document["input"])
+        assert texts == [{"text": "one"}, {"text": "two"}]
+
+
+def test_what_others_do_with_the_account_is_not_taken_for_a_lost_create(gateway: Running) -> None:
+    key = gateway.add_user("ann")
+    gateway.sim.create(VERSION, {"text": "world"})  # on the website
+    gateway.sim.create(VERSION, {"text": "moon"}, source="api")
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, key)
+    gateway.settle(count(gateway, "released"), step_s=5, most_s=600)
+    assert used(gateway) == 0
+
+
+def test_a_create_that_is_shown_late_is_adopted_late() -> None:
+    with running(PLAN, sim=SimulatorConfig(listed_after_s=150)) as gateway:
+        lose(gateway, gateway.add_user("ann"))
+        for _ in range(13):
+            gateway.clock.advance(10)  # type: ignore[attr-defined]
+            gateway.settle(lambda: True)
+        assert states(gateway)[0][1] == "doubt"
+        gateway.settle(count(gateway, "recorded"), most_s=90)
+
+
+def test_what_a_dead_worker_was_doing_is_settled_after_a_restart(gateway: Running) -> None:
+    key = gateway.add_user("ann")
+    lose(gateway, key)
+
+    def as_if_killed(conn: Connection) -> None:
+        conn.exec_driver_sql(
+            "UPDATE creates SET state = 'reserved', doubted_at = NULL, worker = 'x'"
+        )
+        workers.beat(conn, "x", gateway.clock.now())
+
+    gateway.ledger(as_if_killed)
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    assert used(gateway) == 1
+
+
+def test_a_blocking_create_that_is_still_under_way_is_not_given_to_another(
+    gateway: Running,
+) -> None:
+    key = gateway.add_user("ann")
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, key)
+    # The same once more, whose answer takes its time.
+    gateway.sim.faults.add(Fault(FaultKind.RESET_AFTER, "predictions.create"))
+    fail(gateway, key)
+
+    def as_if_under_way(conn: Connection) -> None:
+        conn.exec_driver_sql(
+            "UPDATE creates SET state = 'reserved', doubted_at = NULL"
+            " WHERE at = (SELECT max(at) FROM creates)"
+        )
+
+    gateway.ledger(as_if_under_way)
+    for _ in range(12):
+        gateway.clock.advance(5)  # type: ignore[attr-defined]
+        gateway.settle(lambda: True)
+    assert [state for _, state, _ in states(gateway)] == ["doubt", "reserved"]
+
+
+def test_a_terminal_prediction_is_adopted_with_its_end(gateway: Running) -> None:
+    key = gateway.add_user("ann")
+    gateway.sim.faults.add(Fault(FaultKind.SERVER_ERROR, "predictions.list", times=3))
+    lose(gateway, key)
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    made = states(gateway)[0][2] or ""
+    row = gateway.settle(
+        lambda: gateway.ledger(
+            lambda conn: (found := predictions.get(conn, made)) and found.settled_at and found
+        )
+    )
+    assert row.status == "succeeded"
