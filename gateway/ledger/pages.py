@@ -51,15 +51,14 @@ def page(
     statement = WITH_DOCUMENT
     for condition in _conditions(which):
         statement = statement.where(condition)
-    place = tuple_(predictions.c.created_at, predictions.c.id)
+    at, name = _place(which)
     if after is not None:
-        statement = statement.where(place > (after.created_at, after.id)).order_by(
-            predictions.c.created_at, predictions.c.id
-        )
+        statement = statement.where(tuple_(at, name) > (after.created_at, after.id))
+        statement = statement.order_by(at, name)
     else:
-        statement = statement.order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+        statement = statement.order_by(at.desc(), name.desc())
         if before is not None:
-            statement = statement.where(place < (before.created_at, before.id))
+            statement = statement.where(tuple_(at, name) < (before.created_at, before.id))
     found = [with_document(row) for row in conn.execute(statement.limit(limit))]
     return found[::-1] if after is not None else found
 
@@ -68,13 +67,23 @@ def rows(
     conn: Connection, which: Filter, *, before: Cursor | None = None, limit: int = 100
 ) -> list[Row]:
     """Return rows without documents, newest first."""
-    statement = select(*COLUMNS).order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+    statement = select(*COLUMNS)
     for condition in _conditions(which):
         statement = statement.where(condition)
+    at, name = _place(which)
+    statement = statement.order_by(at.desc(), name.desc())
     if before is not None:
-        place = tuple_(predictions.c.created_at, predictions.c.id)
-        statement = statement.where(place < (before.created_at, before.id))
+        statement = statement.where(tuple_(at, name) < (before.created_at, before.id))
     return [row_of(row) for row in conn.execute(statement.limit(limit))]
+
+
+def _place(which: Filter) -> tuple[ColumnElement[float], ColumnElement[str]]:
+    """What a list is ordered by."""
+    at: ColumnElement[float] = predictions.c.created_at
+    if which.running:
+        # Few are running: better sorted than looked for along the index of all that ever were.
+        at = at + 0.0
+    return at, predictions.c.id
 
 
 def ids_of(conn: Connection, user_id: str, limit: int = 1000) -> list[str]:

@@ -11,6 +11,11 @@ from gateway.ledger.tables import state
 _READ_REVISION = select(state.c.revision).where(state.c.id == 1)
 _BUMP = state.update().where(state.c.id == 1).values(revision=state.c.revision + 1)
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+# One trip to the server; a row's expressions are worked out from left to right.
+_LOCK_TWO = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0)),"
+    " pg_advisory_xact_lock(hashtextextended(:other, 0))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,11 @@ def lock(conn: Connection, *names: str) -> None:
     """
     if conn.dialect.name == "sqlite":
         return
-    for name in sorted(set(names)):  # in one order, or two could wait for each other
+    ordered = sorted(set(names))  # in one order, or two could wait for each other
+    if len(ordered) == 2:
+        conn.execute(_LOCK_TWO, {"name": ordered[0], "other": ordered[1]})
+        return
+    for name in ordered:
         conn.execute(_LOCK, {"name": name})
 
 

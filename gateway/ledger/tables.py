@@ -208,6 +208,7 @@ predictions = Table(
     _amount("tokens_out"),
     _amount("cost_nano"),
     Index("ix_predictions_user_list", "user_id", "created_at", "id"),
+    Index("ix_predictions_team_list", "team", "created_at", "id"),
     Index("ix_predictions_list", "created_at", "id"),
     Index("ix_predictions_user_charged", "user_id", "charged_at"),
     Index("ix_predictions_team_charged", "team", "charged_at"),

@@ -1,25 +1,34 @@
-"""Who used what: reports over predictions, and a model's history."""
+"""Who used what: reports, and a model's history.
 
-from collections.abc import Sequence
+Whole days come from the daily totals, so that a report over a year costs what one over a week does;
+the days at both ends and what is running are added up from the predictions themselves.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, func, or_, select
 
 from gateway.domain.usage import Usage
-from gateway.ledger.tables import predictions
+from gateway.ledger.prediction_rows import DAY_S
+from gateway.ledger.tables import daily_totals, predictions
 
 By = Literal["user", "team", "model", "day", "status"]
 
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """One line of a report. Of `user`, `team`, `model`, `day` (since 1970) and `status` those are
-    set that the report is by. What is running counts in `predictions`, not in the amounts;
-    `unpriced` ended with an unknown cost, which `cost_nano` does not contain.
+    """One line of a report. Of `user` (with `user_id`), `team`, `model`, `day` (since 1970) and
+    `status` those are set that the report is by; no team and no model are None too.
+
+    What is running counts in `predictions`, not in the amounts; `failed` counts aborted ones as
+    well; `unpriced` ended with an unknown cost, which `cost_nano` does not contain.
     """
 
     user: str | None
+    user_id: str | None
     team: str | None
     model: str | None
     day: int | None
@@ -35,25 +44,32 @@ class UsageLine:
     unpriced: int
 
 
-_t = predictions.c
+_ORDER: tuple[By, ...] = ("user", "team", "model", "day", "status")
+_Key = tuple[str | int | None, ...]
+_t, _d = predictions.c, daily_totals.c
 _SETTLED = _t.settled_at.is_not(None)
-_BY = {
-    "user": _t.user_name,
-    "team": _t.team,
-    "model": _t.model,
-    "day": _t.day,
-    "status": _t.status,
-}
-_AMOUNTS = (
+_FAILED = ("failed", "aborted")
+_OF_ROWS = (
     func.count(),
     func.sum(case((_SETTLED, 0), else_=1)),
-    func.sum(case((_t.status.in_(["failed", "aborted"]), 1), else_=0)),
+    func.sum(case((_t.status.in_(_FAILED), 1), else_=0)),
     func.coalesce(func.sum(_t.predict_us), 0),
     func.coalesce(func.sum(_t.images), 0),
     func.coalesce(func.sum(_t.tokens_in), 0),
     func.coalesce(func.sum(_t.tokens_out), 0),
     func.coalesce(func.sum(_t.cost_nano), 0),
-    func.sum(case((_SETTLED & _t.cost_nano.is_(None), 1), else_=0)),
+    func.sum(case((and_(_SETTLED, _t.cost_nano.is_(None)), 1), else_=0)),
+)
+_OF_DAYS = (
+    func.sum(_d.predictions),
+    func.sum(0),
+    func.sum(case((_d.status.in_(_FAILED), _d.predictions), else_=0)),
+    func.sum(_d.predict_us),
+    func.sum(_d.images),
+    func.sum(_d.tokens_in),
+    func.sum(_d.tokens_out),
+    func.sum(_d.cost_nano),
+    func.sum(_d.unpriced),
 )
 _RECENT = (
     select(_t.predict_us, _t.images, _t.tokens_in, _t.tokens_out)
@@ -76,40 +92,96 @@ def report(
 ) -> list[UsageLine]:
     """Add up what was created from `since` to before `until`, a line for each combination of `by`.
 
-    `user` is a name as it was at the time, `user_id` a user whatever their name.
+    A user who was renamed is one line, under the newest name; `user` finds what was made under a
+    name, `user_id` a user's whatever their name.
     """
-    keys = [name for name in _BY if name in by]
-    statement = (
-        select(*(_BY[name] for name in keys), *_AMOUNTS)
-        .where(_t.charged_at >= since, _t.charged_at < until)
-        .group_by(*(_BY[name] for name in keys))
-        .order_by(*(_BY[name] for name in keys))
-    )
-    for column, value in (
-        (_t.user_name, user),
-        (_t.user_id, user_id),
-        (_t.team, team),
-        (_t.model, model),
+    keys = [name for name in _ORDER if name in by]
+    narrowed = {"user_name": user, "user_id": user_id, "team": team, "model": model}
+    first = math.ceil(since / DAY_S)
+    end = max(first, math.floor(until / DAY_S))
+    whole = and_(_d.day >= first, _d.day < end)
+    in_part = and_(_t.charged_at >= since, _t.charged_at < until)
+    edges = and_(in_part, or_(_t.charged_at < first * DAY_S, _t.charged_at >= end * DAY_S))
+    # By the day alone: the index on times would be taken for the better one, and it is not.
+    running = and_(_t.settled_at.is_(None), _t.day >= first, _t.day < end)
+    sums: dict[_Key, list[int]] = {}
+    names: dict[str, tuple[int, str]] = {}
+    for table, amounts, condition in (
+        (daily_totals, _OF_DAYS, whole),
+        (predictions, _OF_ROWS, edges),
+        (predictions, _OF_ROWS, running),
     ):
+        parts = _parts(conn, table, keys, amounts, condition, narrowed)
+        for key, last_day, name, values in parts:
+            if "user" in keys and isinstance(key[0], str):
+                names[key[0]] = max(names.get(key[0], (last_day, name)), (last_day, name))
+            known = sums.setdefault(key, [0] * len(values))
+            sums[key] = [one + more for one, more in zip(known, values, strict=True)]
+    lines = [_line(keys, key, names, values) for key, values in sums.items()]
+    return sorted(lines, key=_place)
+
+
+def _parts(
+    conn: Connection,
+    table: Table,
+    keys: Sequence[By],
+    amounts: Iterable[ColumnElement[int]],
+    condition: ColumnElement[bool],
+    narrowed: dict[str, str | None],
+) -> Iterator[tuple[_Key, int, str, list[int]]]:
+    """Yield keys, the last day and user's name in it, and the amounts."""
+    columns = [table.c["user_id" if name == "user" else name] for name in keys]
+    named = [table.c.user_name] if "user" in keys else []
+    statement = (
+        select(*columns, func.max(table.c.day), func.max(table.c.user_name), *amounts)
+        .where(condition)
+        .group_by(*columns, *named)
+    )
+    for name, value in narrowed.items():
         if value is not None:
-            statement = statement.where(column == value)
-    lines = []
+            statement = statement.where(table.c[name] == value)
+    count = len(columns)
     for row in conn.execute(statement):
-        found = dict(zip(keys, row, strict=False))
-        amounts = [int(value or 0) for value in row[len(keys) :]]
-        if amounts[0] == 0:  # without `by` there is a line even of nothing
-            continue
-        lines.append(
-            UsageLine(
-                found.get("user"),
-                found.get("team"),
-                found.get("model"),
-                found.get("day"),
-                found.get("status"),
-                *amounts,
-            )
-        )
-    return lines
+        values = [int(value or 0) for value in row[count + 2 :]]
+        if values[0]:  # without `by` there is a row even of nothing
+            # In the totals, no team and no model are "".
+            key = tuple(None if part == "" else part for part in row[:count])
+            yield key, row[count], row[count + 1], values
+
+
+def _line(
+    keys: Sequence[By], key: _Key, names: dict[str, tuple[int, str]], values: Sequence[int]
+) -> UsageLine:
+    found: dict[str, str | int | None] = dict(zip(keys, key, strict=True))
+    user_id, team, model, day, status = (found.get(name) for name in _ORDER)
+    return UsageLine(
+        user=names[user_id][1] if isinstance(user_id, str) else None,
+        user_id=user_id if isinstance(user_id, str) else None,
+        team=team if isinstance(team, str) else None,
+        model=model if isinstance(model, str) else None,
+        day=day if isinstance(day, int) else None,
+        status=status if isinstance(status, str) else None,
+        predictions=values[0],
+        running=values[1],
+        failed=values[2],
+        predict_us=values[3],
+        images=values[4],
+        tokens_in=values[5],
+        tokens_out=values[6],
+        cost_nano=values[7],
+        unpriced=values[8],
+    )
+
+
+def _place(line: UsageLine) -> tuple[str, str, str, str, int, str]:
+    return (
+        line.user or "",
+        line.user_id or "",
+        line.team or "",
+        line.model or "",
+        line.day or 0,
+        line.status or "",
+    )
 
 
 def recent_usage(conn: Connection, model: str, n: int = 20) -> list[Usage]:

@@ -1,6 +1,7 @@
 """Following, settling, listing and erasing predictions: the same on both engines."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from gateway.ledger import (
     totals,
     usage,
 )
+from gateway.ledger.creates import NewPrediction, Reservation
 from gateway.ledger.outbox import OutboxEvent
 from gateway.ledger.predictions import Cursor, Filter
 from tests.support.ledgers import (
@@ -35,6 +37,7 @@ from tests.support.ledgers import (
 )
 
 FIXTURES = (database_fixture, ledger_fixture)
+DAY_S = 86_400
 URL = "https://replicate.delivery/a.png"
 
 
@@ -394,6 +397,63 @@ async def test_usage_adds_up_by_user_team_model_and_day(ledger: Ledger) -> None:
         )
     )
     assert [line.model for line in narrowed] == ["other/model"]
+
+
+@pytest.mark.parametrize("span", [(0.0, 5.0), (0.3, 4.7), (1.2, 1.9), (2.0, 3.0), (1.5, 2.0)])
+async def test_a_report_says_the_same_as_the_rows_wherever_it_begins_and_ends(
+    ledger: Ledger, span: tuple[float, float]
+) -> None:
+    """Whole days come from the totals, the rest from the rows: nothing twice, nothing left out."""
+    midnight = NOW // DAY_S * DAY_S
+    for number in range(40):
+        at = midnight + number * DAY_S / 8
+        name = f"p{number}"
+        user = f"u{number % 3}"
+        await make(ledger, name, at=at, user=user, team=None if number % 2 else "red")
+        if number % 5:
+            status = "failed" if number % 7 == 0 else "succeeded"
+            cost = None if number % 4 == 0 else number
+            end = settlement(status, at=at + 90_000, usage=Usage(number, 1), cost_nano=cost)
+            await settle(ledger, end, name)
+    since, until = (midnight + day * DAY_S for day in span)
+    rows = await ledger.read(lambda conn: predictions.rows(conn, Filter(), limit=100))
+    rows = [row for row in rows if since <= row.charged_at < until]
+    for team in (None, "red"):
+        lines = await ledger.read(
+            partial(usage.report, by=["user", "day"], since=since, until=until, team=team)
+        )
+        expected: dict[tuple[str, int], list[predictions.Row]] = {}
+        for row in rows:
+            if team is None or row.team == team:
+                expected.setdefault((row.user_id, int(row.charged_at // DAY_S)), []).append(row)
+        assert {(line.user_id, line.day) for line in lines} == set(expected)
+        for line in lines:
+            assert line.day is not None
+            assert line.user_id is not None
+            mine = expected[line.user_id, line.day]
+            assert line.predictions == len(mine)
+            assert line.running == sum(row.settled_at is None for row in mine)
+            assert line.failed == sum(row.status == "failed" for row in mine)
+            assert line.predict_us == sum(row.predict_us or 0 for row in mine)
+            assert line.cost_nano == sum(row.cost_nano or 0 for row in mine)
+            settled = [row for row in mine if row.settled_at is not None]
+            assert line.unpriced == sum(row.cost_nano is None for row in settled)
+
+
+async def test_a_renamed_user_is_one_line_under_the_new_name(ledger: Ledger) -> None:
+    for number, name in enumerate(("Ann", "Ann", "Anne")):
+        asked = replace(reservation(f"c{number}", at=NOW + number * DAY_S), user_name=name)
+        made = prediction(f"p{number}", created_at=NOW + number * DAY_S)
+
+        def write(conn: Connection, asked: Reservation = asked, made: NewPrediction = made) -> None:
+            creates.reserve(conn, asked, [], None, deciding())
+            creates.record(conn, asked.id, made, [], NOW)
+            predictions.settle(conn, made.id, settlement())
+
+        await ledger.write(write)
+    until = NOW + 9 * DAY_S
+    (line,) = await ledger.read(partial(usage.report, by=["user"], since=0, until=until))
+    assert (line.user, line.user_id, line.predictions) == ("Anne", "u1", 3)
 
 
 async def test_a_models_history_is_its_last_successes(ledger: Ledger) -> None:

@@ -279,6 +279,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("settled_at IS NULL"),
     )
     op.create_index(
+        "ix_predictions_team_list", "predictions", ["team", "created_at", "id"], unique=False
+    )
+    op.create_index(
         "ix_predictions_team_charged", "predictions", ["team", "charged_at"], unique=False
     )
     op.create_index(
