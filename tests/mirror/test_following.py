@@ -52,7 +52,7 @@ async def test_a_file_is_followed_and_stored_once(
     assert bodies == [both.source.body] * 2
     assert both.source.asked == [(0, None)]
     assert isinstance(await with_time(clock, both.looking.ensure(URL)), StoredFile)
-    assert results == ["stored"]
+    await eventually(lambda: results == ["stored"])
 
 
 async def together(*work: Awaitable[bytes]) -> list[bytes]:
