@@ -176,6 +176,7 @@ def test_a_blocking_create_that_is_still_under_way_is_not_given_to_another(
     key = gateway.add_user("ann")
     gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
     fail(gateway, key)
+    gateway.clock.advance(0.5)  # type: ignore[attr-defined]
     # The same once more, whose answer takes its time.
     gateway.sim.faults.add(Fault(FaultKind.RESET_AFTER, "predictions.create"))
     fail(gateway, key)
