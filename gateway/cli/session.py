@@ -63,7 +63,7 @@ class Session:
         try:
             return asyncio.run(opened())
         except LedgerUnavailable as error:
-            raise Failed(f"{error}; {_cure(ledger.path)}") from error
+            raise Failed(f"{error}; {_cure(error, ledger.path)}") from error
         except LedgerError as error:
             raise Failed(str(error)) from error
 
@@ -122,9 +122,11 @@ def _actor() -> str:
         return "command line"
 
 
-def _cure(path: Path | None) -> str:
+def _cure(error: LedgerUnavailable, path: Path | None) -> str:
     if path is None:
         return "is the database of storage.database_url up, and may this machine reach it?"
+    if "not a database" in str(error) or "malformed" in str(error):
+        return f"{path.absolute()} is damaged: restore a backup of it"
     return f"may you write to {path.absolute()}, and is there room on its disk?"
 
 
