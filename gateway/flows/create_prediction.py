@@ -30,10 +30,10 @@ from gateway.domain.headers import Header, Wait, as_text, remaining_wait, reques
 from gateway.domain.input_digest import input_digest
 from gateway.domain.inputs import WEBHOOK_MEMBERS
 from gateway.domain.json_text import InvalidJson, drop_members
-from gateway.domain.models import CreateTarget
-from gateway.domain.plans import Policy
+from gateway.domain.models import CreateTarget, rule_applies
+from gateway.domain.plans import Identity, Metric, Policy
 from gateway.domain.price import find
-from gateway.domain.quota import ratelimit_headers
+from gateway.domain.quota import Standing, ratelimit_headers
 from gateway.domain.urls import UrlMap
 from gateway.domain.usage import Usage
 from gateway.domain.webhook_urls import check_webhook_url
@@ -45,7 +45,7 @@ from gateway.flows.observe import Observe
 from gateway.flows.present import Presenter
 from gateway.flows.resolve_inputs import ResolvedInput, ResolveInputs
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
-from gateway.ledger import Connection, Ledger, creates, predictions
+from gateway.ledger import Connection, Ledger, creates, predictions, quotas
 from gateway.ledger.creates import NewPrediction, Reservation, Reserved
 from gateway.ledger.outbox import Tell
 from gateway.metrics import Metrics
@@ -90,10 +90,17 @@ class CreateRequest:
 
 
 class Progress:
-    """How far a create has come: until it is sent, its client may still leave the line."""
+    """How far a create has come, and whether its client is still there to know.
+
+    Only in line may it be cancelled: before, a transaction could be on its way that nobody would
+    undo; after, the request is.
+    """
 
     def __init__(self) -> None:
+        self.in_line = False
         self.sent = False
+        self.left = False
+        """Set by whoever watches the client: it need not be sent any more."""
 
 
 class _Turn:
@@ -106,12 +113,12 @@ class _Turn:
         self._clock = clock
 
     def taken(self) -> list[tuple[str, str]]:
-        self._progress.sent = True
+        self._progress.in_line, self._progress.sent = False, True
         left = remaining_wait(self._wait, self._clock.monotonic() - self._started_at)
         return [] if left is None else [("prefer", left)]
 
     def lost(self) -> None:
-        self._progress.sent = False
+        self._progress.in_line, self._progress.sent = True, False
 
 
 class CreatePrediction:
@@ -163,7 +170,10 @@ class CreatePrediction:
         """
         reservation = await self._prepare(request)
         reserved = await self._reserve(request, reservation.reservation)
+        progress.in_line = True
         try:
+            if progress.left:
+                raise asyncio.CancelledError
             upstream = await self._send(request, reservation, progress)
         except asyncio.CancelledError:
             await self._abandon(reservation.reservation.id, progress)
@@ -174,7 +184,7 @@ class CreatePrediction:
                 upstream_problem(error, create=True, creates_per_minute=self._creates_per_minute)
             ) from error
         if 400 <= upstream.status < 600:
-            return await self._refused(reservation.reservation.id, upstream)
+            return await self._refused(request, reservation.reservation, upstream)
         return await self._record(request, reservation.reservation, reserved, upstream)
 
     async def _prepare(self, request: CreateRequest) -> "_Prepared":
@@ -300,21 +310,19 @@ class CreatePrediction:
         else:
             await self._ledger.write(partial(creates.release, create_id=create_id, now=now))
 
-    async def _refused(self, create_id: str, answer: UpstreamAnswer) -> Answer:
+    async def _refused(
+        self, request: CreateRequest, reservation: Reservation, answer: UpstreamAnswer
+    ) -> Answer:
         now = self._clock.now()
         if answer.status < 500 or answer.status in (500, 503):
-            await self._ledger.write(
-                partial(
-                    creates.refuse,
-                    create_id=create_id,
-                    now=now,
-                    status=answer.status,
-                    body=answer.body,
-                )
+            standings = await self._ledger.write(
+                lambda conn: _given_back(conn, reservation, request.caller.identity, answer, now)
             )
-            return refused_by_upstream(answer)
-        _log.warning("create %s is in doubt: upstream answered %d", create_id, answer.status)
-        await self._ledger.write(partial(creates.doubt, create_id=create_id, now=now))
+            refused = refused_by_upstream(answer)
+            headers = (*refused.headers, *_limits(standings, now))
+            return Answer(refused.status, headers, refused.body)
+        _log.warning("create %s is in doubt: upstream answered %d", reservation.id, answer.status)
+        await self._ledger.write(partial(creates.doubt, create_id=reservation.id, now=now))
         raise Refused(problems.upstream_broke_off(create=True))
 
     async def _record(
@@ -350,9 +358,8 @@ class CreatePrediction:
             self._announce.queued()
         shown = self._presenter.document(body, self._presenter.view(row, request.caller))
         passed = passed_on(answer, shown, rewritten=True)
-        standing = tightest(reserved.standings)
-        limits = () if standing is None else ratelimit_headers(standing, now)
-        return Answer(passed.status, (*passed.headers, *limits), passed.body)
+        headers = (*passed.headers, *_limits(reserved.standings, now))
+        return Answer(passed.status, headers, passed.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +387,28 @@ def new_prediction(body: bytes, told: PredictionFacts, now: float) -> NewPredict
         version=told.version,
         source=told.source,
     )
+
+
+def _given_back(
+    conn: Connection,
+    reservation: Reservation,
+    identity: Identity,
+    answer: UpstreamAnswer,
+    now: float,
+) -> Sequence[Standing]:
+    creates.refuse(conn, reservation.id, now, answer.status, answer.body)
+    rules = [
+        (rule, subject)
+        for rule, subject in identity.rules
+        if rule.metric is not Metric.REQUESTS and rule_applies(rule, *reservation.names)
+    ]
+    return quotas.standings(conn, rules, now)
+
+
+def _limits(standings: Sequence[Standing], now: float) -> tuple[tuple[str, str], ...]:
+    """Tell the caller's program where it stands: by the rule that leaves it least."""
+    standing = tightest(standings)
+    return () if standing is None else ratelimit_headers(standing, now)
 
 
 def _recorded(

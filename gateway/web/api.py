@@ -20,7 +20,7 @@ from gateway.domain.models import (
     parse_version_field,
 )
 from gateway.domain.plans import Identity, Per
-from gateway.flows.answer import Answer, Caller
+from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.cancel_prediction import CancelPrediction
 from gateway.flows.count_requests import NEVER_REFUSED, READS_OF_ONES_OWN, CountRequests
 from gateway.flows.create_prediction import CreatePrediction, CreateRequest, Progress
@@ -194,12 +194,22 @@ class Api:
             started_at=started_at,
         )
         progress = Progress()
-        work = self._spawn(self._flows.create(request, progress), "create prediction")
+        work = self._spawn(self._outcome(request, progress), "create prediction")
         await self._until_gone(work, progress, asking.receive)
-        return await work
+        outcome = await work
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, request: CreateRequest, progress: Progress) -> Answer | Refused:
+        """Create; a refusal is an outcome like another, not a failure of the task it is said in."""
+        try:
+            return await self._flows.create(request, progress)
+        except Refused as refused:
+            return refused
 
     async def _until_gone(
-        self, work: asyncio.Task[Answer], progress: Progress, receive: Receive
+        self, work: asyncio.Task[Answer | Refused], progress: Progress, receive: Receive
     ) -> None:
         """Wait for the end of a create, or for the client to hang up.
 
@@ -211,8 +221,10 @@ class Api:
             await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             watcher.cancel()
-            if not work.done() and not progress.sent:
-                work.cancel()
+            if not work.done():
+                progress.left = True
+                if progress.in_line:
+                    work.cancel()
         if not work.done():
             raise ClientDisconnect
 
