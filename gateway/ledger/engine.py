@@ -1,6 +1,8 @@
 """The ledger's door: functions that take a connection go in, their results come out."""
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +28,10 @@ _POSTGRES_READERS = 4
 _POSTGRES_WRITERS = 4
 # Thousands of writes a second are worked off; who would wait longer than that is told at once.
 _CAPACITY = 4000
+_SLOW_S = 1.0
+_COMPLAIN_EVERY_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -42,6 +48,7 @@ class Ledger:
         self._readers: Lane | None = None
         self._writers: Lane | None = None
         self._engine: Engine | None = None
+        self._complained_at = -math.inf
 
     @property
     def dialect(self) -> str:
@@ -123,7 +130,7 @@ class Ledger:
         On SQLite it sees one state of the database throughout, on PostgreSQL each of its statements
         sees the state of its own moment. Raises LedgerUnavailable.
         """
-        return cast(T, await self._lane(self._readers).submit(fn, durable=False))
+        return cast(T, await self._run(self._lane(self._readers), fn, durable=False))
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = False) -> T:
         """Run a function in a transaction, all or nothing; returns after the commit.
@@ -133,12 +140,30 @@ class Ledger:
         canceled before its turn, it is not run; later, it is finished all the same.
         Raises LedgerUnavailable, and what the function raises.
         """
-        return cast(T, await self._lane(self._writers).submit(fn, durable=durable))
+        return cast(T, await self._run(self._lane(self._writers), fn, durable=durable))
 
     async def ping(self) -> None:
         """Return if the ledger can be read and written now; else raise LedgerUnavailable."""
         await self.read(read_revision)
         await self.write(read_revision)
+
+    async def _run(
+        self, lane: Lane, fn: Callable[[Connection], object], *, durable: bool
+    ) -> object:
+        begun = self._clock.monotonic()
+        try:
+            return await lane.submit(fn, durable=durable)
+        finally:
+            self._complain_if_slow(lane, begun)
+
+    def _complain_if_slow(self, lane: Lane, begun: float) -> None:
+        """Say so when work takes long, but not for each of all those that wait behind it."""
+        now = self._clock.monotonic()
+        if now - begun >= _SLOW_S and now - self._complained_at >= _COMPLAIN_EVERY_S:
+            self._complained_at = now
+            _log.warning(
+                "the ledger took %.1f s (queue %s, %d waiting)", now - begun, lane.name, lane.depth
+            )
 
     def _lane(self, lane: Lane | None) -> Lane:
         if lane is None:

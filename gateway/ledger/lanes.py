@@ -64,6 +64,7 @@ class Lane:
         capacity: int,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self.name = name
         self._hand = hand
         self._batch = batch
         self._capacity = capacity

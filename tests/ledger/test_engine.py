@@ -275,6 +275,24 @@ async def test_stop_iteration_reaches_the_caller_as_an_error(ledger: Ledger) -> 
     await ledger.ping()
 
 
+async def test_slow_work_is_complained_about_once_in_a_while(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    async with Database("", tmp_path).open(clock) as ledger:
+        for pause in (0.5, 2.0, 1.5, 10.0):
+
+            def slow(conn: Connection, pause: float = pause) -> None:
+                clock.advance(pause)
+
+            await ledger.write(slow)
+    told = [record.getMessage() for record in caplog.records if "ledger took" in record.message]
+    assert told == [
+        "the ledger took 2.0 s (queue write, 0 waiting)",
+        "the ledger took 10.0 s (queue write, 0 waiting)",
+    ]
+
+
 async def test_a_healthy_ledger_answers_a_ping(ledger: Ledger) -> None:
     await ledger.ping()
 
