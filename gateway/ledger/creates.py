@@ -3,10 +3,10 @@ three ways. It is recorded, or given back, or its fate is unknown and it stays c
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, case, or_, select
+from sqlalchemy import Connection, bindparam, case
 
 from gateway.domain.admission import Admitted, Decision
 from gateway.domain.models import rule_applies
@@ -15,13 +15,11 @@ from gateway.domain.quota import Standing
 from gateway.ledger import files as file_rows
 from gateway.ledger import quotas
 from gateway.ledger.create_rows import (
-    DOUBT,
     INSERT,
     OPEN,
     RECORDED,
     REFUSED,
     RELEASED,
-    RESERVED,
     SELECT,
     CreateRow,
     Reservation,
@@ -35,11 +33,13 @@ from gateway.ledger.create_rows import (
     under_way,
     values_of,
 )
+from gateway.ledger.doubts import assign, doubt, doubt_of_dead, note_candidates
 from gateway.ledger.looks import announce
 from gateway.ledger.outbox import Tell
 from gateway.ledger.prediction_rows import day_of, running_count
+from gateway.ledger.repeats import find_joinable, mark_delivered, take_joinable
 from gateway.ledger.statements import insert_or_ignore
-from gateway.ledger.tables import creates, documents, predictions, workers
+from gateway.ledger.tables import creates, documents, predictions
 
 IDEMPOTENCY_S = 86_400
 """How long an ``Idempotency-Key`` means the same prediction."""
@@ -138,66 +138,6 @@ _FINISH = (
         answer_headers=bindparam("headers"),
         answer_body=bindparam("body"),
     )
-)
-_DOUBT = (
-    creates.update()
-    .where(creates.c.id == bindparam("key"), creates.c.state == RESERVED)
-    .values(state=DOUBT, doubted_at=bindparam("now"))
-)
-_LAST_BEAT = select(workers.c.beat_at).where(workers.c.id == creates.c.worker).scalar_subquery()
-_DOUBT_OF_DEAD = (
-    creates.update()
-    .where(
-        creates.c.state == RESERVED,
-        or_(
-            and_(
-                creates.c.at < bindparam("before"),
-                creates.c.worker.not_in(
-                    select(workers.c.id).where(workers.c.beat_at >= bindparam("before"))
-                ),
-            ),
-            creates.c.at < bindparam("stuck_before"),
-        ),
-    )
-    # It broke off when its worker died, not when that was noticed.
-    .values(
-        state=DOUBT,
-        doubted_at=case((creates.c.at < _LAST_BEAT, _LAST_BEAT), else_=creates.c.at),
-    )
-)
-_CANDIDATES = (
-    creates.update()
-    .where(creates.c.id == bindparam("key"), creates.c.state == DOUBT)
-    .values(candidates=bindparam("found"))
-)
-_ASSIGN = (
-    creates.update()
-    .where(creates.c.id == bindparam("key"), creates.c.state == DOUBT)
-    .values(prediction_id=bindparam("prediction"))
-)
-_DELIVERED = (
-    creates.update()
-    .where(creates.c.id == bindparam("key"), creates.c.delivered_at.is_(None))
-    .values(delivered_at=bindparam("now"))
-)
-_UNDELIVERED = and_(creates.c.delivered_at.is_(None), creates.c.joined_at.is_(None))
-_JOINABLE = (
-    SELECT.where(
-        creates.c.key_id == bindparam("by_key"),
-        creates.c.body_digest == bindparam("digest"),
-        creates.c.at >= bindparam("since"),
-        creates.c.target == bindparam("to"),
-        creates.c.state.in_([*OPEN, RECORDED]),
-        _UNDELIVERED,
-    )
-    # One that has an answer before one that is still to be waited for.
-    .order_by(case((creates.c.state == RECORDED, 0), else_=1), creates.c.at, creates.c.id)
-    .limit(1)
-)
-_JOIN = (
-    creates.update()
-    .where(creates.c.id == bindparam("key"), _UNDELIVERED)
-    .values(joined_at=bindparam("now"))
 )
 _NEW_PREDICTION = insert_or_ignore(predictions)
 _NEW_DOCUMENT = documents.insert()
@@ -309,60 +249,6 @@ def refuse(
 def release(conn: Connection, create_id: str, now: float) -> bool:
     """Give everything back: the create never happened. False if its fate was known already."""
     return _give_back(conn, create_id, RELEASED, now, None)
-
-
-def doubt(conn: Connection, create_id: str, now: float) -> bool:
-    """Note that a create's fate is unknown; it stays counted until it is known."""
-    return conn.execute(_DOUBT, {"key": create_id, "now": now}).rowcount > 0
-
-
-def doubt_of_dead(conn: Connection, before: float, stuck_before: float = 0.0) -> int:
-    """Doubt what was reserved before by workers not heard of since, and what was reserved so long
-    ago that nobody can be working on it any more; return how many.
-    """
-    values = {"before": before, "stuck_before": stuck_before}
-    return conn.execute(_DOUBT_OF_DEAD, values).rowcount
-
-
-def note_candidates(conn: Connection, found: Mapping[str, Sequence[str]]) -> None:
-    """Note which predictions creates in doubt may have become, for an admin to see."""
-    if found:
-        conn.execute(
-            _CANDIDATES,
-            [{"key": key, "found": " ".join(ids) or None} for key, ids in found.items()],
-        )
-
-
-def assign(conn: Connection, create_id: str, prediction_id: str | None) -> bool:
-    """Say which prediction a create in doubt became (None takes it back): it is adopted when
-    upstream has shown it. False if the create is not in doubt.
-    """
-    values = {"key": create_id, "prediction": prediction_id}
-    return conn.execute(_ASSIGN, values).rowcount > 0
-
-
-def mark_delivered(conn: Connection, create_id: str, now: float) -> None:
-    """Note that the client has its answer, so that no retry may join this create."""
-    conn.execute(_DELIVERED, {"key": create_id, "now": now})
-
-
-def find_joinable(
-    conn: Connection, key_id: str, target: str, body_digest: str, since: float
-) -> CreateRow | None:
-    """Find an earlier attempt, made since then, whose answer its client never got.
-
-    One that is recorded comes before one that is still open. Take it (`take_joinable`) once its
-    answer is there.
-    """
-    row = conn.execute(
-        _JOINABLE, {"by_key": key_id, "to": target, "digest": body_digest, "since": since}
-    ).one_or_none()
-    return None if row is None else create_of(row)
-
-
-def take_joinable(conn: Connection, create_id: str, now: float) -> bool:
-    """Take an attempt's answer for a retry, each at most once; False if somebody else has."""
-    return conn.execute(_JOIN, {"key": create_id, "now": now}).rowcount > 0
 
 
 def prune(conn: Connection, before: float) -> int:
