@@ -21,7 +21,7 @@ from gateway.cache import Cache, MemoryLru
 from gateway.clock import Clock
 from gateway.domain.origins import UpstreamOrigins, parse_origin_pattern
 from gateway.domain.sources import SourceRefused, SourceUnreachable
-from gateway.domain.stream_tokens import StreamTokens
+from gateway.domain.stream_tokens import STREAM_KINDS, StreamTokens
 from gateway.domain.urls import UrlMap
 from gateway.flows.account import Account
 from gateway.flows.announce import Announce
@@ -41,16 +41,19 @@ from gateway.flows.own_training import OwnTraining
 from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
+from gateway.flows.read_statuses import ReadStatuses
 from gateway.flows.reconcile_creates import ReconcileCreates
+from gateway.flows.relay_stream import RelayStream
 from gateway.flows.resolve_inputs import ResolveInputs
 from gateway.flows.reupload_output import ReuploadOutput
 from gateway.flows.shared_allowance import SharedAllowance
+from gateway.flows.stream_channel import Rooms
 from gateway.flows.upstream_lists import UpstreamLists
 from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.settings import Settings
-from gateway.upstream import Allowance, Downloads, Hooks, Upstream, WebhookSender
+from gateway.upstream import Allowance, Downloads, Hooks, Streams, Upstream, WebhookSender
 from gateway.upstream.share import Kind
 from gateway.web.api import Api, Flows
 from gateway.web.delivery import Delivery
@@ -60,6 +63,7 @@ from gateway.web.middleware import Gate, middleware
 from gateway.web.origin import Origins
 from gateway.web.problem_response import http_exception_response
 from gateway.web.routes import Pages, allowed_methods, routes, translate
+from gateway.web.streams import StreamPage
 from gateway.workers import Kick, Tasks, run_forever
 
 _log = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ _log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 _MEMORY_BYTES = 64 * 1024 * 1024
 _MEMORY_ITEMS = 20_000
+# So many that wait for the account's allowance make readers look at its list instead.
+_CROWD = 4
 _PREPARED = "stream_secret"
 
 
@@ -141,7 +147,8 @@ class Gateway:
         secret = await ledger.write(
             partial(published.remember, name=_PREPARED, value=clock.secret(32).hex())
         )
-        urls = UrlMap(_origins(settings), StreamTokens(bytes.fromhex(secret)))
+        stream_tokens = StreamTokens(bytes.fromhex(secret))
+        urls = UrlMap(_origins(settings), stream_tokens)
         cache = Cache(data / "cache", settings.cache.max_bytes, clock=clock)
         stack.push_async_callback(cache.close)
 
@@ -188,6 +195,12 @@ class Gateway:
                 allow_private=settings.webhooks.allow_private_addresses,
             )
         )
+        streams = await stack.enter_async_context(
+            Streams(
+                _origins(settings).streams,
+                connect_timeout_s=settings.upstream.connect_timeout_s,
+            )
+        )
         # Below this line there is work under way; it ends before anything above is closed.
         tasks = Tasks(clock, on_failure=metrics.task_failed)
         mirror = await stack.enter_async_context(
@@ -228,15 +241,19 @@ class Gateway:
             poll_interval_s=poll_interval_s,
             announce=announce,
         )
+        lists = UpstreamLists(upstream, clock)
+        statuses = ReadStatuses(ledger, lists, observe, clock, tasks.spawn)
         look = Look(
             ledger,
             upstream,
             observe,
+            statuses,
             clock,
             metrics,
             tasks.spawn,
             self.worker_id,
             poll_interval_s,
+            crowded=lambda: allowance.waiting(Kind.REQUEST) >= _CROWD,
         )
         deliver = DeliverWebhooks(
             ledger,
@@ -254,7 +271,7 @@ class Gateway:
         reconcile = ReconcileCreates(
             ledger,
             upstream,
-            UpstreamLists(upstream, clock),
+            lists,
             observe,
             announce,
             urls,
@@ -319,6 +336,22 @@ class Gateway:
             training=OwnTraining(ledger),
             files=file_flows(ledger, upstream, downloads, urls, clock, account),
         )
+        relay = RelayStream(
+            Rooms(
+                ledger=ledger,
+                upstream=streams,
+                look=look,
+                urls=urls,
+                clock=clock,
+                spawn=tasks.spawn,
+                files_wanted=fetch_kick.kick,
+                worker_id=self.worker_id,
+                linger_s=settings.upstream.stream_linger_s,
+            ),
+            stream_tokens,
+        )
+        # Streams end when they are told to, never by themselves.
+        stack.push_async_callback(relay.close)
         key_needed = settings.mirror.access == "key"
         pages = Pages(
             api=Api(
@@ -335,6 +368,9 @@ class Gateway:
                 ReadOutput(ledger, mirror, urls, key_needed=key_needed),
                 keys.identify,
                 key_needed=key_needed,
+            ),
+            streams=tuple(
+                (kind, StreamPage(kind, relay, origins, self.gate)) for kind in STREAM_KINDS
             ),
             readiness=Readiness(
                 clock,
@@ -357,7 +393,15 @@ class Gateway:
             ("request counts", count.sync, None),
             (
                 "follower",
-                FollowPredictions(ledger, look, clock, tasks.spawn, follow_kick.kick),
+                FollowPredictions(
+                    ledger,
+                    look,
+                    statuses,
+                    clock,
+                    tasks.spawn,
+                    follow_kick.kick,
+                    self.worker_id,
+                ),
                 follow_kick,
             ),
             (

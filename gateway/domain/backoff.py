@@ -13,14 +13,14 @@ Kind = Literal["prediction", "training"]
 #   5 min                  5 s                         30 s
 #   1 h and more           5 s                         60 s
 #   age of a training
-#   0 s … 1 min            5 s                         15 s
+#   0 s … 40 s             2 s                         15 s
 #   10 min                 30 s                        60 s
-#   1 h and more           30 s                        180 s
+#   1 h and more           120 s                       300 s
 _TABLE: dict[tuple[Kind, bool], tuple[float, float, float]] = {
     ("prediction", True): (0.5, 0.05, 5.0),
     ("prediction", False): (1.0, 0.10, 60.0),
-    ("training", True): (5.0, 0.05, 30.0),
-    ("training", False): (15.0, 0.10, 180.0),
+    ("training", True): (2.0, 0.05, 120.0),
+    ("training", False): (15.0, 0.10, 300.0),
 }
 
 _FIRST_RETRY = 5.0

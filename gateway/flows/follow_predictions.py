@@ -1,12 +1,15 @@
 """Follow every prediction to its end, whether or not anybody asks."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from gateway.clock import Clock
-from gateway.flows.look import Look, PredictionVanished
+from gateway.domain.webhook_wishes import WebhookWish
+from gateway.flows.look import CLAIM_S, Look, PredictionVanished
+from gateway.flows.read_statuses import ReadStatuses
 from gateway.flows.spawn import Spawn
-from gateway.ledger import Ledger, LedgerUnavailable, predictions
+from gateway.ledger import Connection, Ledger, LedgerUnavailable, predictions
 from gateway.ledger.predictions import Row
 from gateway.upstream import Urgency
 
@@ -15,53 +18,114 @@ _log = logging.getLogger(__name__)
 AT_ONCE = 20
 """Looks that one worker has under way."""
 
+MOST_DUE = 1000
+"""How many predictions one worker takes from the list at a time."""
+
 IDLE_S = 0.5
 """How long a worker rests when nothing is due: what is new is due by then."""
 
 
 class FollowPredictions:
-    """Looks at what is due; the claim inside each look keeps workers apart."""
+    """Looks at what is due: one by one, or through the account's list where that costs less.
+
+    The claims, on each look or on all that a list is read for, keep workers apart. What is left
+    behind by a worker that died is due like everything else.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         look: Look,
+        statuses: ReadStatuses,
         clock: Clock,
         spawn: Spawn,
         kick: Callable[[], None],
+        worker_id: str,
     ) -> None:
         self._ledger = ledger
         self._look = look
+        self._statuses = statuses
         self._clock = clock
         self._spawn = spawn
         self._kick = kick
+        self._worker_id = worker_id
         self._under_way: set[str] = set()
+        self._looks = 0
+        self._listing = False
 
     async def __call__(self) -> float:
         """Start the looks that are due; returns seconds until the next time. A step of a loop."""
-        room = AT_ONCE - len(self._under_way)
-        if room <= 0:
-            return IDLE_S
         now = self._clock.now()
-        limit = room + len(self._under_way)
-        due = await self._ledger.read(lambda conn: predictions.due(conn, now=now, limit=limit))
-        started = 0
-        for row in due:
-            if row.id in self._under_way or started >= room:
-                continue
-            self._under_way.add(row.id)
-            started += 1
-            self._spawn(self._one(row), f"follow {row.id}")
+        due = await self._ledger.read(partial(predictions.due, now=now, limit=MOST_DUE))
+        due = [row for row in due if row.id not in self._under_way]
+        if not self._listing:
+            statuses_do = [row for row in due if _statuses_do(row)]
+            listed = await self._statuses.pays_for(statuses_do)
+            if listed:
+                together = [row for row in statuses_do if row.id in listed]
+                self._under_way |= listed
+                self._listing = True
+                self._spawn(self._together(together), "follow through the list")
+                due = [row for row in due if row.id not in listed]
+        for row in due[: max(0, AT_ONCE - self._looks)]:
+            self._start(row, Urgency.POLL)
         return IDLE_S
 
-    async def _one(self, row: Row) -> None:
+    def _start(self, row: Row, urgency: Urgency) -> None:
+        self._under_way.add(row.id)
+        self._looks += 1
+        self._spawn(self._one(row, urgency), f"follow {row.id}")
+
+    async def _together(self, rows: Sequence[Row]) -> None:
+        left: Sequence[Row] = ()
         try:
-            await self._look(row, urgency=Urgency.POLL)
+            now = self._clock.now()
+            claimed = await self._ledger.write(
+                partial(
+                    predictions.claim_looks,
+                    prediction_ids=[row.id for row in rows],
+                    now=now,
+                    until=now + CLAIM_S,
+                    by=self._worker_id,
+                )
+            )
+            mine = [row for row in rows if row.id in claimed]
+            confirmed = await self._statuses.many(mine, Urgency.POLL)
+            left = [row for row in mine if row.id not in confirmed]
+            await self._ledger.write(partial(_release, left, self._worker_id))
+        except LedgerUnavailable as error:
+            _log.warning("predictions could not be followed through the list: %s", error)
+            left = ()
+        finally:
+            self._listing = False
+            self._under_way.difference_update(row.id for row in rows)
+        for row in left:
+            # It has most likely ended: somebody is to be charged, or told.
+            self._start(row, Urgency.READ)
+
+    async def _one(self, row: Row, urgency: Urgency) -> None:
+        try:
+            await self._look(row, urgency=urgency)
         except PredictionVanished:
             _log.info("prediction %s was erased while it was followed", row.id)
         except LedgerUnavailable as error:
             _log.warning("prediction %s could not be followed: %s", row.id, error)
         finally:
             self._under_way.discard(row.id)
-            if len(self._under_way) == AT_ONCE - 1:
+            self._looks -= 1
+            if self._looks == AT_ONCE - 1:
                 self._kick()
+
+
+def _statuses_do(row: Row) -> bool:
+    """Return whether nobody wants to be told of what a list does not show."""
+    if row.first_missing_at is not None:
+        return False
+    if row.webhook is None:
+        return True
+    return set(WebhookWish(row.webhook, row.webhook_events).wanted) <= {"start", "completed"}
+
+
+def _release(rows: Sequence[Row], by: str, conn: Connection) -> None:
+    for row in rows:
+        predictions.release_look(conn, row.id, by=by)

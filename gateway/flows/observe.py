@@ -26,6 +26,11 @@ from gateway.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 
+READ_AGAIN_S = 2.0
+READ_AGAIN_PART = 0.05
+"""What somebody reads is looked at again after so many seconds, or that part of its age."""
+
+
 def cache_key(prediction_id: str) -> str:
     """Name a finished prediction in the cache."""
     return f"finished:{prediction_id}"
@@ -69,12 +74,12 @@ class Observe:
         self._poll_interval_s = poll_interval_s
         self._announce = announce
 
-    async def __call__(self, row: Row, body: bytes, *, final: bool) -> Observed:
+    async def __call__(self, row: Row, body: bytes, *, final: bool, read: bool = False) -> Observed:
         """Take in `body` for the prediction `row`.
 
         `final` says that a terminal status in it may be believed to come with everything that a
         finished prediction has (it was fetched singly); otherwise a terminal status only makes the
-        follower look at once.
+        follower look at once. `read`: a client waits for it, and will probably ask again.
         """
         told = facts(body)
         files = output_urls(body, self._urls)
@@ -83,8 +88,7 @@ class Observe:
             return await self._settle(row, body, told, files, now)
         wait = 0.0
         if not is_terminal(told.status):
-            age = max(0.0, now - row.created_at)
-            wait = next_look_after(age, row.webhook is not None, _kind(row), self._poll_interval_s)
+            wait = self.next_look(row, now, read=read)
         snapshot = Snapshot(
             document=body,
             # Only a document fetched singly ends a prediction; until then it is still running.
@@ -103,6 +107,14 @@ class Observe:
         if snapshot.tell is not None:
             self._announce.queued()
         return await self._known(row, body, news=news)
+
+    def next_look(self, row: Row, now: float, *, read: bool) -> float:
+        """Return seconds until the follower looks again at what runs on."""
+        age = max(0.0, now - row.created_at)
+        wait = next_look_after(age, row.webhook is not None, _kind(row), self._poll_interval_s)
+        # Readers see to it that they are shown something fresh. This is for the last of them, and
+        # for those that have another way of waiting.
+        return min(wait, max(READ_AGAIN_S, READ_AGAIN_PART * age)) if read else wait
 
     async def lost(self, row: Row) -> Observed:
         """Settle a prediction that upstream has not known for ten minutes."""

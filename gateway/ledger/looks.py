@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
 from gateway.ledger import files as file_rows
 from gateway.ledger import outbox
@@ -24,6 +24,16 @@ class Snapshot:
     next_look_at: float
     files: Sequence[str] = ()
     tell: Tell | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A running prediction that a list showed in the status that is known of it, at `at`."""
+
+    id: str
+    status: str
+    at: float
+    next_look_at: float
 
 
 _RUNNING = predictions.c.settled_at.is_(None)
@@ -48,6 +58,23 @@ _DUE = (
     .where(_RUNNING, predictions.c.next_look_at <= bindparam("now"), _UNCLAIMED)
     .order_by(predictions.c.next_look_at)
     .limit(bindparam("most"))
+)
+_CONFIRM = (
+    predictions.update()
+    .where(
+        predictions.c.id == bindparam("key"),
+        _RUNNING,
+        predictions.c.status == bindparam("seen_status"),
+    )
+    .values(
+        snapshot_at=case(
+            (predictions.c.snapshot_at < bindparam("seen_at"), bindparam("seen_at")),
+            else_=predictions.c.snapshot_at,
+        ),
+        next_look_at=bindparam("then"),
+        look_until=None,
+        first_missing_at=None,
+    )
 )
 _NEXT_DUE = select(func.min(predictions.c.next_look_at)).where(_RUNNING)
 _LOOK_AT = (
@@ -121,6 +148,54 @@ def claim_look(
         "by": by,
     }
     return conn.execute(_CLAIM, values).rowcount > 0
+
+
+def claim_looks(
+    conn: Connection, prediction_ids: Sequence[str], *, now: float, until: float, by: str
+) -> frozenset[str]:
+    """Become the one who asks upstream about several; return those that nobody else asks about."""
+    return frozenset(
+        one
+        for one in sorted(prediction_ids)
+        if claim_look(conn, one, now=now, not_newer_than=now, until=until, by=by)
+    )
+
+
+def confirm(conn: Connection, seen: Sequence[Sighting]) -> frozenset[str]:
+    """Note that these are still what their snapshots say, and give the claims on them back.
+
+    Returns those of which that is true; a snapshot of another status has come in meanwhile, or the
+    end, for the others.
+    """
+    return frozenset(
+        one.id
+        for one in sorted(seen, key=lambda one: one.id)
+        if conn.execute(
+            _CONFIRM,
+            {
+                "key": one.id,
+                "seen_status": one.status,
+                "seen_at": one.at,
+                "then": one.next_look_at,
+            },
+        ).rowcount
+        > 0
+    )
+
+
+def page_bounds(conn: Connection, size: int, pages: int) -> list[float]:
+    """Return when the last prediction on each of the first pages of a list of all was made.
+
+    Newest first; fewer bounds than pages if there are not so many predictions.
+    """
+    statement = (
+        select(predictions.c.created_at)
+        .where(predictions.c.kind == "prediction")
+        .order_by(predictions.c.created_at.desc())
+        .limit(size * pages)
+    )
+    made = [float(row[0]) for row in conn.execute(statement)]
+    return made[size - 1 :: size] + ([made[-1]] if len(made) % size else [])
 
 
 def release_look(

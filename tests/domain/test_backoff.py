@@ -37,10 +37,10 @@ def test_no_look_comes_before_the_poll_interval(
         (60, False, "prediction", 6.0),
         (3600, True, "prediction", 5.0),
         (3600, False, "prediction", 60.0),
-        (0, True, "training", 5.0),
+        (0, True, "training", 2.0),
         (0, False, "training", 15.0),
         (600, False, "training", 60.0),
-        (86_400, False, "training", 180.0),
+        (86_400, False, "training", 300.0),
     ],
 )
 def test_the_table_of_delays(age: float, watched: bool, kind: Kind, expected: float) -> None:
