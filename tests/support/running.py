@@ -178,6 +178,17 @@ class Running:
             passed += step_s
             time.sleep(0.01 if isinstance(self.clock, ManualClock) else step_s)
 
+    def eventually(self, done: Callable[[], T | None]) -> T:
+        """Wait, while the clock stands still, until `done` returns something true."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            result = done()
+            if result:
+                return result
+            if time.monotonic() > until:
+                raise AssertionError("it did not come true")
+            time.sleep(0.01)
+
     def finished(self, client: httpx.Client, prediction_id: str) -> httpx.Response:
         """Poll as a client does until the prediction has ended; returns the last answer."""
 
