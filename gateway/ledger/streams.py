@@ -34,6 +34,19 @@ class StreamEvent:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """How far the log of a stream has come, and until when somebody means to read on."""
+
+    last_seq: int
+    done_at: float | None
+    claimed_until: float | None
+
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""A page of the log ends with the event that makes it larger than this."""
+
+
 _FIELDS = tuple(StreamRow.__dataclass_fields__)
 _PUT = insert_or_replace(streams, "upstream_url")
 _GET = select(*(streams.c[name] for name in _FIELDS)).where(
@@ -74,6 +87,39 @@ _AFTER = (
     )
     .order_by(stream_events.c.seq)
     .limit(bindparam("most"))
+)
+_PROGRESS = select(
+    select(func.coalesce(func.max(stream_events.c.seq), 0))
+    .where(stream_events.c.prediction_id == bindparam("key"))
+    .scalar_subquery(),
+    streams.c.done_at,
+    streams.c.claimed_until,
+).where(streams.c.prediction_id == bindparam("key"))
+_later = stream_events.alias("later")
+_PRUNE = stream_events.delete().where(
+    stream_events.c.at < bindparam("before"),
+    ~select(_later.c.seq)
+    .where(
+        _later.c.prediction_id == stream_events.c.prediction_id, _later.c.at >= bindparam("before")
+    )
+    .exists(),
+)
+# Whoever reads such a stream again gets it from upstream, or from the prediction's document.
+_REOPEN = (
+    streams.update()
+    .where(
+        streams.c.done_at.is_not(None),
+        ~select(stream_events.c.seq)
+        .where(stream_events.c.prediction_id == streams.c.prediction_id)
+        .exists(),
+    )
+    .values(done_at=None)
+)
+_LAST_ID = (
+    select(stream_events.c.event_id)
+    .where(stream_events.c.prediction_id == bindparam("key"), stream_events.c.event_id.is_not(None))
+    .order_by(stream_events.c.seq.desc())
+    .limit(1)
 )
 _SEQ_OF = select(func.max(stream_events.c.seq)).where(
     stream_events.c.prediction_id == bindparam("key"),
@@ -137,14 +183,52 @@ def append(
     return last
 
 
+def log(
+    conn: Connection,
+    prediction_id: str,
+    by: str,
+    events: Iterable[tuple[str | None, str | None, bytes]],
+    *,
+    after: int,
+    now: float,
+    until: float,
+    ended: bool = False,
+) -> bool:
+    """Log events behind the place `after`, and keep the claim until then.
+
+    False, and nothing is logged, if somebody else reads this stream now or has logged meanwhile.
+    `ended` says that the last of these events is the stream's end.
+    """
+    if not claim(conn, prediction_id, now, until, by):
+        return False
+    if int(conn.execute(_LAST, {"key": prediction_id}).scalar_one()) != after:
+        return False
+    append(conn, prediction_id, events, now)
+    if ended:
+        done(conn, prediction_id, now)
+    return True
+
+
+def progress(conn: Connection, prediction_id: str) -> StreamProgress | None:
+    """Tell how far the log of a stream has come; None if it was erased."""
+    row = conn.execute(_PROGRESS, {"key": prediction_id}).one_or_none()
+    return None if row is None else StreamProgress(*row)
+
+
 def events_after(
     conn: Connection, prediction_id: str, seq: int, limit: int = 1000
 ) -> list[StreamEvent]:
-    """Return logged events after a place, in order; begin with 0."""
+    """Return logged events after a place, in order, a page at a time; begin with 0."""
     values = {"key": prediction_id, "from": seq, "most": limit}
-    return [
-        StreamEvent(row[0], row[1], row[2], bytes(row[3])) for row in conn.execute(_AFTER, values)
-    ]
+    page: list[StreamEvent] = []
+    size = 0
+    with conn.execute(_AFTER, values) as rows:
+        for row in rows:
+            page.append(StreamEvent(row[0], row[1], row[2], bytes(row[3])))
+            size += len(row[3])
+            if size >= MAX_PAGE_BYTES:
+                break
+    return page
 
 
 def seq_of(conn: Connection, prediction_id: str, event_id: str) -> int | None:
@@ -155,6 +239,14 @@ def seq_of(conn: Connection, prediction_id: str, event_id: str) -> int | None:
     return seq
 
 
+def last_id(conn: Connection, prediction_id: str) -> str | None:
+    """Return the id of the last logged event that has one."""
+    found: str | None = conn.execute(_LAST_ID, {"key": prediction_id}).scalar_one_or_none()
+    return found
+
+
 def prune(conn: Connection, before: float) -> int:
-    """Delete events logged before then; return how many."""
-    return conn.execute(stream_events.delete().where(stream_events.c.at < before)).rowcount
+    """Delete the logs to which nothing was added since then; return how many events went."""
+    count = conn.execute(_PRUNE, {"before": before}).rowcount
+    conn.execute(_REOPEN)
+    return count

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from gateway.domain import problems
 from gateway.domain.problems import Problem
+from gateway.domain.stream_tokens import STREAM_KINDS
 from gateway.flows.answer import Refused
 from gateway.flows.upstream_answer import upstream_problem
 from gateway.mirror import MirrorClosed, OutputBroken
@@ -18,6 +19,7 @@ from gateway.upstream.operations import MethodNotAllowed, match
 from gateway.web.api import PREFIX, Api
 from gateway.web.delivery import Delivery
 from gateway.web.health import MetricsPage, Readiness, healthz
+from gateway.web.streams import StreamPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,15 @@ class Pages:
 
     api: Api
     delivery: Delivery
+    streams: tuple[tuple[str, StreamPage], ...]
+    """By the kind that their addresses begin with."""
     readiness: Readiness
     metrics: MetricsPage
 
 
 DELIVERY = "/replicate/delivery/{host}/{path:path}"
+
+_STREAMS = tuple(f"/v1/{kind}/" for kind in STREAM_KINDS)
 
 
 class AnyMethod(Route):
@@ -53,6 +59,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         # The API's own table (upstream/operations) tells its operations apart, and its methods:
         # one of them, QUERY, is no method that a router knows.
         AnyMethod("/replicate/{path:path}", pages.api),
+        *(AnyMethod(f"/v1/{kind}/{{token}}", page) for kind, page in pages.streams),
         Route("/healthz", healthz),
         Route("/readyz", pages.readiness.readyz),
         Route("/metrics", pages.metrics.page),
@@ -61,7 +68,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
 
 def allowed_methods(path: str) -> tuple[str, ...] | None:
     """Return the methods that a path understands; None for an unknown one."""
-    if path.startswith("/replicate/delivery/"):
+    if path.startswith(("/replicate/delivery/", *_STREAMS)):
         return ("GET", "HEAD")
     if path.startswith(f"{PREFIX}/"):
         # No operation has this method, so the table names those that it has.
