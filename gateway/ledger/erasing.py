@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from gateway.ledger.looks import PUT_DOCUMENT
 from gateway.ledger.prediction_rows import get_locked
@@ -76,15 +76,38 @@ _EXPIRED = (
     .order_by(predictions.c.settled_at)
     .limit(bindparam("most"))
 )
+_REMOVED = (
+    select(predictions.c.id, predictions.c.removed_at)
+    .where(predictions.c.removed_at >= bindparam("since"))
+    .order_by(predictions.c.removed_at, predictions.c.id)
+    .limit(bindparam("most"))
+)
+_FORGOTTEN = (
+    select(predictions.c.id)
+    .where(
+        predictions.c.removed_at < bindparam("removed_before"),
+        predictions.c.charged_at < bindparam("charged_before"),
+        predictions.c.settled_at.is_not(None),
+    )
+    .order_by(predictions.c.removed_at)
+    .limit(bindparam("most"))
+)
+_OWNED = select(prediction_files.c.url).where(prediction_files.c.url == files.c.url).exists()
 
 
 def erase(
-    conn: Connection, prediction_id: str, now: float, document: bytes | None = None
+    conn: Connection,
+    prediction_id: str,
+    now: float,
+    document: bytes | None = None,
+    *,
+    keep_files: bool = False,
 ) -> Erased | None:
     """Erase a prediction's document, files, webhooks and stream; charges and totals stay.
 
     `document` is what remains to be shown in its place. None if there is no such prediction.
     Erasing twice is harmless. Rows go here; the bytes of the files returned, after the commit.
+    `keep_files` leaves the files: their own time is not over yet.
     """
     row = get_locked(conn, prediction_id)
     if row is None:
@@ -96,6 +119,8 @@ def erase(
         conn.execute(PUT_DOCUMENT.on(conn), {"prediction_id": prediction_id, "body": document})
     for statement in (_NO_WEBHOOKS, _NO_EVENTS, _NO_STREAM, _NO_ANSWER):
         conn.execute(statement, {"key": prediction_id})
+    if keep_files:
+        return Erased(())
     urls = tuple(found[0] for found in conn.execute(_ORPHANED, {"key": prediction_id}))
     mark_gone(conn, urls)
     return Erased(urls)
@@ -111,3 +136,24 @@ def mark_gone(conn: Connection, urls: Iterable[str]) -> None:
 def expired(conn: Connection, settled_before: float, limit: int) -> list[str]:
     """List finished predictions whose time is over, oldest first."""
     return [row[0] for row in conn.execute(_EXPIRED, {"before": settled_before, "most": limit})]
+
+
+def removed_since(conn: Connection, since: float, limit: int) -> list[tuple[str, float]]:
+    """List what was erased from then on, and when: the copies of it must go everywhere."""
+    found = conn.execute(_REMOVED, {"since": since, "most": limit})
+    return [(row[0], row[1]) for row in found]
+
+
+def forget(conn: Connection, removed_before: float, charged_before: float, limit: int) -> int:
+    """Delete the rows of what was erased long ago and that no quota's window holds; how many.
+
+    Daily totals stay.
+    """
+    values = {"removed_before": removed_before, "charged_before": charged_before, "most": limit}
+    ids = [row[0] for row in conn.execute(_FORGOTTEN, values)]
+    if ids:
+        conn.execute(delete(prediction_files).where(prediction_files.c.prediction_id.in_(ids)))
+        conn.execute(delete(documents).where(documents.c.prediction_id.in_(ids)))
+        conn.execute(delete(predictions).where(predictions.c.id.in_(ids)))
+        conn.execute(delete(files).where(files.c.state == "gone", ~_OWNED))
+    return len(ids)

@@ -4,7 +4,7 @@ One door for what several modules hold: rows (`prediction_rows`), looks and snap
 the end (`settling`), lists (`pages`), erasing (`erasing`), history (`usage`).
 """
 
-from gateway.ledger.erasing import Erased, erase, expired
+from gateway.ledger.erasing import Erased, erase, expired, forget, removed_since
 from gateway.ledger.looks import (
     Sighting,
     Snapshot,
@@ -46,6 +46,7 @@ __all__ = [
     "due",
     "erase",
     "expired",
+    "forget",
     "get",
     "get_with_document",
     "ids_of",
@@ -56,6 +57,7 @@ __all__ = [
     "page_bounds",
     "recent_usage",
     "release_look",
+    "removed_since",
     "rows",
     "running_count",
     "set_announced",
