@@ -8,7 +8,6 @@ For what cannot be shown inside one process: official clients, `kill -9`, how mu
         both.start()
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -24,10 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-
-from gateway.clock import SystemClock
-from gateway.ledger import Connection, Ledger
-from tests.support.people import make_user
 
 T = TypeVar("T")
 
@@ -46,6 +41,8 @@ class Processes:
         self.config = folder / "gateway.toml"
         self.config.write_text(toml, encoding="utf-8")
         self.port = free_port()
+        self.environment: dict[str, str] = {}
+        """What the next start's environment has besides."""
         self._log = (folder / "gateway.log").open("ab")
         self._simulator = _start_simulator(folder, simulator)
         self.addresses: dict[str, str] = json.loads(_first_line(self._simulator))
@@ -71,7 +68,11 @@ class Processes:
     def start(self) -> None:
         """Start the gateway, on the port and data of the one before."""
         self._gateway = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.serving", str(self.config), str(self.port)],
+            [
+                sys.executable,
+                *("-m", "gateway", "--config", str(self.config)),
+                *("serve", "--host", "127.0.0.1", "--port", str(self.port)),
+            ],
             cwd=ROOT,
             env=self._environment(),
             stdout=self._log,
@@ -90,6 +91,7 @@ class Processes:
             "GATEWAY_UPSTREAM__DELIVERY_ORIGINS": json.dumps([self.addresses["delivery_origin"]]),
             "GATEWAY_UPSTREAM__STREAM_ORIGINS": json.dumps([self.addresses["stream_origin"]]),
             "GATEWAY_STORAGE__DATA_DIR": str(self.data_dir),
+            **self.environment,
         }
 
     def _ready(self) -> bool:
@@ -99,6 +101,19 @@ class Processes:
             return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
+
+    def command(self, *arguments: str) -> str:
+        """Run the gateway's command line on the same configuration; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "--config", str(self.config), *arguments],
+            cwd=ROOT,
+            env=self._environment(),
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
 
     def kill(self) -> None:
         """End the gateway as a power cut does."""
@@ -127,18 +142,10 @@ class Processes:
         assert found is not None
         return int(found[1]) * 1024
 
-    def ledger(self, work: Callable[[Connection], T]) -> T:
-        """Run a function on the gateway's ledger, as the command line would."""
-
-        async def run() -> T:
-            async with Ledger("", SystemClock(), folder=self.data_dir) as ledger:
-                return await ledger.write(work)
-
-        return asyncio.run(run())
-
-    def add_user(self, name: str, *, plan: str | None = None, team: str | None = None) -> str:
-        """Make a user with a key; returns the key."""
-        return self.ledger(lambda conn: make_user(conn, SystemClock(), name, plan=plan, team=team))
+    def add_user(self, name: str, *options: str) -> str:
+        """Make a user with a key, from the command line; returns the key."""
+        self.command("users", "add", name, *options)
+        return self.command("keys", "create", name)
 
     def client(self, key: str, **options: Any) -> httpx.Client:
         """A client as a user would configure it, with this key."""
