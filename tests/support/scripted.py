@@ -82,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             self.wfile.write(b"0\r\n\r\n")
             return
-        if laid.status not in (204, 304):
+        named = {name.lower() for name, _ in laid.headers}
+        if laid.status not in (204, 304) and "content-length" not in named:
             self.send_header("Content-Length", str(len(laid.body)))
         self.end_headers()
         if laid.status not in (204, 304):
