@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -276,7 +276,11 @@ class CreatePrediction:
                     else "concurrent_predictions"
                 )
                 self._metrics.quota_rejected(identity.user_name, metric)
-                raise Refused(problems.refusal(decision, request.contact, reservation.at))
+                problem = problems.refusal(decision, request.contact, reservation.at)
+                if isinstance(decision, QuotaRefused) and decision.status == 402:
+                    limits = ratelimit_headers(decision.standing, reservation.at)
+                    problem = replace(problem, headers=(*problem.headers, *limits))
+                raise Refused(problem)
             case creates.Repeated():
                 raise Refused(problems.create_in_doubt(1))
             case creates.Conflict():

@@ -58,6 +58,7 @@ def test_processing_with_an_output_is_passed_on_and_not_the_end(
         else:
             assert output.startswith(f"{gateway.base}/delivery/")
             Image.open(BytesIO(client.get(output).content)).verify()
+            assert read(client, body["id"]).json()["output"] == [output]
         assert body["urls"]["get"].startswith(gateway.base)
         # It is metered afterwards, though nobody asks.
         row = gateway.settle(lambda: settled(gateway, body["id"]))

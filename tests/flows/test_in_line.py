@@ -159,6 +159,33 @@ def test_a_client_that_hangs_up_in_line_leaves_it_and_nothing_stays_reserved(
         assert sent(gateway) == before
 
 
+def test_clients_that_hang_up_at_any_moment_leave_nothing_half_done(
+    pool: ThreadPoolExecutor,
+) -> None:
+    toml = TOML.replace("creates_per_minute = 6\n", "creates_per_minute = 60\n")
+    with running(toml, sim=SimulatorConfig(enforce_rate_limits=False)) as gateway:
+        key = gateway.add_user("ann")
+
+        def impatient(number: int) -> None:
+            def moment() -> bool:
+                time.sleep(number % 20 / 1000)
+                return True
+
+            hang_up_during(gateway, key, moment)
+
+        list(pool.map(impatient, range(100)))
+        gateway.eventually(lambda: waiting(gateway) == 0)
+        gateway.eventually(lambda: reserved(gateway)[1] == 0)
+        made = gateway.sim.prediction_ids()
+        rows = gateway.ledger(lambda conn: conn.execute(select(predictions.c.id)).scalars().all())
+        assert sorted(rows) == sorted(made)
+        taken = select(func.sum(counters.c.reserved + counters.c.used)).where(
+            counters.c.metric == "predictions"
+        )
+        held = gateway.ledger(lambda conn: conn.execute(taken).scalar_one())
+        assert (held or 0) == len(made)
+
+
 def test_a_client_that_hangs_up_later_has_its_prediction_all_the_same(gateway: Running) -> None:
     key = gateway.add_user("ann")
     gateway.sim.faults.add(Fault(FaultKind.SLOW, "models.predictions.create", seconds=5))

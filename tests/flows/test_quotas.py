@@ -65,6 +65,9 @@ def test_402_names_the_quota_its_end_and_whom_to_ask_and_nobody_retries_it() -> 
         assert refused.status_code == 402
         assert refused.headers["x-should-retry"] == "false"
         assert "retry-after" not in refused.headers
+        assert refused.headers["ratelimit-limit"] == "1"
+        assert refused.headers["ratelimit-remaining"] == "0"
+        assert refused.headers["ratelimit-reset"] == first.headers["ratelimit-reset"]
         detail = refused.json()["detail"]
         for part in ("1 prediction", "day", "2025-06-16", "Ann, room 7"):
             assert part in detail, detail
