@@ -2,5 +2,13 @@
 
 from gateway.app.assembly import Gateway
 from gateway.app.policy import policy_of
+from gateway.app.tls import Certificates, CertificateUnusable, certificates_of, trust_lines
 
-__all__ = ["Gateway", "policy_of"]
+__all__ = [
+    "CertificateUnusable",
+    "Certificates",
+    "Gateway",
+    "certificates_of",
+    "policy_of",
+    "trust_lines",
+]

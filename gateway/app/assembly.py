@@ -5,6 +5,7 @@ reverse order. The application around them is an ASGI server's: it opens them wh
 and closes them when it stops.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -13,12 +14,15 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app.files import file_flows
+from gateway.app.gauges import of_ledger, of_machine
 from gateway.app.policy import policy_of
 from gateway.cache import Cache, MemoryLru
 from gateway.clock import Clock
+from gateway.domain import problems
 from gateway.domain.origins import UpstreamOrigins, parse_origin_pattern
 from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.domain.stream_tokens import STREAM_KINDS, StreamTokens
@@ -61,7 +65,7 @@ from gateway.web.health import MetricsPage, Readiness, disk_check
 from gateway.web.identity import KeyRing
 from gateway.web.middleware import Gate, middleware
 from gateway.web.origin import Origins
-from gateway.web.problem_response import http_exception_response
+from gateway.web.problem_response import http_exception_response, problem_response
 from gateway.web.routes import Pages, allowed_methods, routes, translate
 from gateway.web.streams import StreamPage
 from gateway.workers import Kick, Tasks, run_forever
@@ -84,9 +88,22 @@ class Gateway:
     """The ASGI application; one per worker process."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, multiprocess_dir: Path | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        multiprocess_dir: Path | None = None,
+        publishes: bool = True,
     ) -> None:
+        """Prepare a process's gateway; nothing is opened yet.
+
+        `multiprocess_dir` is where the workers of one machine count together. A worker of several
+        does not publish its policy: it may have been started with one that was replaced since.
+        """
         self.settings = settings
+        self._publishes = publishes
+        self._end_by: float | None = None
+        self._metrics_page: MetricsPage | None = None
         self.clock = clock
         self.gate = Gate()
         self.worker_id = clock.new_id()
@@ -129,9 +146,30 @@ class Gateway:
 
     async def stop(self) -> None:
         """Let what runs finish within the grace, then close everything."""
-        self.gate.drain()
+        self.drain()
         await self._stack.aclose()
-        self._served = None
+        self._served = self._metrics_page = None
+
+    def drain(self) -> None:
+        """Refuse new requests from now on; the grace of those that run begins."""
+        if self._end_by is None:
+            self._end_by = self.clock.monotonic() + self.settings.server.shutdown_grace_s
+        self.gate.drain()
+
+    async def metrics_only(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve `/metrics` without a key and nothing else: the application of the metrics port."""
+        page = self._metrics_page
+        if scope["path"] != "/metrics":
+            await problem_response(problems.not_found("page"))(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await problem_response(problems.method_not_allowed(("GET", "HEAD")))(
+                scope, receive, send
+            )
+        elif page is None:
+            await problem_response(problems.shutting_down())(scope, receive, send)
+        else:
+            response = await page.open_page(Request(scope, receive))
+            await response(scope, receive, send)
 
     async def _open(self, stack: AsyncExitStack) -> ASGIApp:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -141,9 +179,9 @@ class Gateway:
         ledger = await stack.enter_async_context(
             Ledger(settings.storage.database_url, clock, folder=data)
         )
-        await ledger.write(
-            partial(published.publish, policy_json=policy_of(settings).to_json(), now=clock.now())
-        )
+        if self._publishes:
+            policy = policy_of(settings).to_json()
+            await ledger.write(partial(published.publish, policy_json=policy, now=clock.now()))
         secret = await ledger.write(
             partial(published.remember, name=_PREPARED, value=clock.secret(32).hex())
         )
@@ -217,14 +255,14 @@ class Gateway:
                 ),
             )
         )
-        stack.push_async_callback(tasks.close, settings.server.shutdown_grace_s)
+        stack.push_async_callback(self._end_work, tasks)
 
         keys = KeyRing(ledger, clock, tasks)
         origins = Origins(
             public_url=settings.server.public_url,
             aliases=settings.server.public_aliases,
             trusted_proxies=settings.server.trusted_proxies,
-            listener=f"http://{settings.server.host}:{settings.server.port}",
+            listener=_listener(settings),
         )
         presenter = Presenter(urls, metrics)
         poll_interval_s = settings.upstream.poll_interval_ms / 1000
@@ -314,10 +352,11 @@ class Gateway:
             allow_private_webhooks=settings.webhooks.allow_private_addresses,
             follow=follow_kick.kick,
         )
+        memory = MemoryLru[tuple[str, str, str], Shown](_MEMORY_BYTES, _MEMORY_ITEMS, _weight)
         read = ReadPrediction(
             ledger,
             cache,
-            MemoryLru(_MEMORY_BYTES, _MEMORY_ITEMS, _weight),
+            memory,
             presenter,
             look,
             clock,
@@ -383,11 +422,18 @@ class Gateway:
             ),
             metrics=MetricsPage(metrics.render, keys.identify, lambda: keys.policy.contact),
         )
+        self._metrics_page = pages.metrics
+        metrics.add_source(
+            of_ledger(ledger, clock, lambda: keys.policy, asyncio.get_running_loop())
+        )
+        metrics.add_source(
+            of_machine(data, lambda: mirror.stats().bytes, lambda: cache.stats().bytes)
+        )
 
         await keys.refresh()
         self._start_loops(
             tasks,
-            ("heartbeat", partial(self._beat, ledger), None),
+            ("heartbeat", partial(self._beat, ledger, memory), None),
             ("keys", keys.refresh, None),
             ("key use", keys.record_use, None),
             ("request counts", count.sync, None),
@@ -430,7 +476,12 @@ class Gateway:
         served.router.redirect_slashes = False
         return served
 
-    async def _beat(self, ledger: Ledger) -> float:
+    async def _end_work(self, tasks: Tasks) -> None:
+        end_by = self.clock.monotonic() if self._end_by is None else self._end_by
+        await tasks.close(max(0.0, end_by - self.clock.monotonic()))
+
+    async def _beat(self, ledger: Ledger, memory: MemoryLru[tuple[str, str, str], Shown]) -> float:
+        self.metrics.memory_holds("memory", memory.bytes)
         now = self.clock.now()
         await ledger.write(partial(workers.beat, worker_id=self.worker_id, now=now))
         return HEARTBEAT_S
@@ -452,6 +503,14 @@ def _origins(settings: Settings) -> UpstreamOrigins:
         delivery=tuple(parse_origin_pattern(text) for text in upstream.delivery_origins),
         streams=tuple(parse_origin_pattern(text) for text in upstream.stream_origins),
     )
+
+
+def _listener(settings: Settings) -> str:
+    """Return the origin that a client means who names no host."""
+    server = settings.server
+    scheme = "http" if server.tls.mode == "off" else "https"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{scheme}://{host}:{server.port}"
 
 
 def _longest_create_s(settings: Settings) -> float:
