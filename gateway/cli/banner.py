@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import gateway
+from gateway.app import trust_lines
 from gateway.cli.commands import PROGRAM
 from gateway.settings import Settings
 
@@ -62,6 +63,7 @@ def lines_to_paste(url: str, key: str) -> str:
 def ready(settings: Settings, *, users: bool) -> str:
     """Say that the gateway serves; without any user, how to make one."""
     lines = [f"{PROGRAM} {gateway.__version__} is ready. Base URL: {base_url(settings)}"]
+    lines += _trust(settings)
     if not users:
         name = program()
         lines += [
@@ -72,6 +74,19 @@ def ready(settings: Settings, *, users: bool) -> str:
             f"{name} keys create alice",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _trust(settings: Settings) -> list[str]:
+    """Tell how clients come to trust a private authority; nothing where there is none."""
+    lines = trust_lines(settings)
+    if not lines:
+        return []
+    return [
+        "",
+        "Clients trust it after these lines; on other machines, with a copy of the file:",
+        "",
+        *lines,
+    ]
 
 
 def demo_ready(settings: Settings, folder: Path, key: str) -> str:
@@ -90,6 +105,7 @@ def demo_ready(settings: Settings, folder: Path, key: str) -> str:
             f"  Base URL   {url}",
             f"  User key   {key}",
             f"  Its data   {folder}{os.sep}",
+            *_trust(settings),
             "",
             f"Paste this into another terminal; it makes a picture, {PICTURE}:",
             "",

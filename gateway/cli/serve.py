@@ -1,24 +1,22 @@
 """`serve` and `demo`: run the gateway."""
 
-import logging
 import socket
 from pathlib import Path
 
 import click
 from pydantic import ValidationError
 
-from gateway import log
 from gateway.cli import banner
 from gateway.cli.commands import PROGRAM, Command, say
 from gateway.cli.demo_data import demo_folder, the_only_demo
 from gateway.cli.demo_user import demo_key
-from gateway.cli.server import bind, run_server
+from gateway.cli.listening import bind
+from gateway.cli.logs import configure_log
+from gateway.cli.server import run_server
 from gateway.cli.session import Session, with_session
 from gateway.cli.simulated import Simulated, simulated_replicate
 from gateway.ledger import users
 from gateway.settings import Server, Settings, Storage, Upstream
-
-_log = logging.getLogger(__name__)
 
 _PORT = click.IntRange(0, 65535)
 
@@ -82,19 +80,10 @@ def _listen(settings: Settings) -> tuple[socket.socket, Settings]:
     return listener, _with_options(settings, host=None, port=port, workers=None)
 
 
-def _configure_log(settings: Settings) -> None:
-    secrets = [settings.upstream.token.get_secret_value()]
-    secrets += [team.webhook_secret.get_secret_value() for team in settings.teams.values()]
-    log.configure(settings.server.log_format, secrets=secrets)
-    # The server's own account of starting and stopping repeats ours.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-
-
 def _serve(session: Session, settings: Settings) -> None:
     listener, settings = _listen(settings)
     with listener:
-        _configure_log(settings)
-        _warn_of_workers(settings)
+        configure_log(settings)
         known = session.run(lambda ledger: ledger.read(users.list_users), settings)
         run_server(
             settings,
@@ -110,8 +99,7 @@ def _serve_demo(session: Session, settings: Settings) -> None:
     listener, settings = _listen(settings)
     with listener, the_only_demo(folder), simulated_replicate(folder) as simulated:
         settings = _simulated_settings(settings, simulated, folder)
-        _configure_log(settings)
-        _warn_of_workers(settings)
+        configure_log(settings)
         key = session.run(lambda ledger: demo_key(ledger, folder, session.clock), settings)
         run_server(
             settings,
@@ -137,8 +125,3 @@ def _simulated_settings(settings: Settings, simulated: Simulated, folder: Path) 
     return settings.model_copy(
         update={"upstream": upstream, "storage": Storage(data_dir=folder), "mirror": mirror}
     )
-
-
-def _warn_of_workers(settings: Settings) -> None:
-    if settings.server.workers > 1:
-        _log.warning("server.workers = %d: one process serves for now", settings.server.workers)

@@ -13,7 +13,9 @@ from gateway.settings.describe import (
     shown,
     shown_toml,
 )
+from gateway.settings.environment import process_environment
 from gateway.settings.faults import Fault, SettingsError
+from gateway.settings.handing import handed_over, taken_over
 from gateway.settings.load import find_file, load
 from gateway.settings.model import (
     Cache,
@@ -58,7 +60,10 @@ __all__ = [
     "describe",
     "describe_sections",
     "find_file",
+    "handed_over",
     "load",
+    "process_environment",
     "shown",
     "shown_toml",
+    "taken_over",
 ]

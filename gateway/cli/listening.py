@@ -1,0 +1,90 @@
+"""The sockets on which the gateway listens: taken once, before anything else is begun."""
+
+import errno
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.cli.commands import Failed
+from gateway.settings import Settings
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What a gateway listens on; workers share them."""
+
+    main: socket.socket
+    metrics: socket.socket | None = None
+
+    @classmethod
+    def beside(cls, main: socket.socket, settings: Settings, stack: ExitStack) -> Self:
+        """Take the metrics port as well, where one is wanted. Raises Failed."""
+        server = settings.server
+        if not server.metrics_port:
+            return cls(main)
+        names = ("server.metrics_host", "server.metrics_port")
+        metrics = bind(server.metrics_host, server.metrics_port, *names)
+        return cls(main, stack.enter_context(metrics))
+
+    def close(self) -> None:
+        """Let go of both; workers that have them keep them."""
+        for listener in (self.main, self.metrics):
+            if listener is not None:
+                listener.close()
+
+
+def bind(
+    host: str, port: int, host_name: str = "--host", port_name: str = "--port"
+) -> socket.socket:
+    """Take an address. Raises Failed with the cause and the cure, on one line."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise Failed(
+            f'there is no address "{host}" here: {error.strerror}; set {host_name}'
+        ) from error
+    # The protocol is named, since loops look at it before they turn Nagle's delay off: 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        # From here on nobody else gets the address; clients that come early wait.
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Failed(_why_not(host, port, error, host_name, port_name)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def inherited(fd: int) -> socket.socket:
+    """Return the socket behind a descriptor that the parent left open."""
+    found = socket.socket(fileno=fd)
+    # Not every system can tell the protocol, and without it Nagle's delay stays.
+    listener = socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
+    listener.setblocking(False)
+    return listener
+
+
+def _why_not(host: str, port: int, error: OSError, host_name: str, port_name: str) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {port} is in use, perhaps by another gateway: stop that program,"
+                f" or choose another port with {port_name}"
+            )
+        case errno.EACCES:
+            return f"port {port} is not for everybody: choose one from 1024 on with {port_name}"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine: choose another with {host_name}"
+        case _:
+            return (
+                f"{host} port {port} cannot be listened on: {error.strerror};"
+                f" see {host_name}, {port_name}"
+            )
