@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ class Processes:
     """A simulator's and a gateway's process; the gateway can be killed and started again."""
 
     def __init__(self, folder: Path, toml: str, simulator: Mapping[str, object]) -> None:
+        self._tls = "[server.tls]" in toml
+        self._starts = 0
         self.folder = folder
         self.data_dir = folder / "data"
         self.config = folder / "gateway.toml"
@@ -52,7 +55,7 @@ class Processes:
     @property
     def url(self) -> str:
         """The gateway's origin."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def base(self) -> str:
@@ -67,6 +70,7 @@ class Processes:
 
     def start(self) -> None:
         """Start the gateway, on the port and data of the one before."""
+        self._starts += 1
         self._gateway = subprocess.Popen(
             [
                 sys.executable,
@@ -79,6 +83,22 @@ class Processes:
             stderr=self._log,
         )
         self.wait_for(self._ready)
+
+    def workers(self) -> list[int]:
+        """The processes that the gateway's process has started and that live."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return sorted(int(pid) for task in tasks for pid in task.read_text().split())
+
+    def kill_all(self) -> None:
+        """End the gateway and all its workers as a power cut does."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
+        self.kill()
+
+    def verify(self) -> ssl.SSLContext | bool:
+        """What makes a client of this test trust the gateway."""
+        ca = self.data_dir / "tls" / "ca.pem"
+        return ssl.create_default_context(cafile=str(ca)) if self._tls and ca.exists() else True
 
     def _environment(self) -> dict[str, str]:
         clean = {
@@ -98,7 +118,8 @@ class Processes:
         if self._gateway is not None and self._gateway.poll() is not None:
             raise AssertionError(f"the gateway ended: {self.log()[-3000:]}")
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+            answer = httpx.get(f"{self.url}/readyz", trust_env=False, verify=self.verify())
+            return answer.status_code == 200 and self.log().count(" is ready") >= self._starts
         except httpx.TransportError:
             return False
 
@@ -151,6 +172,7 @@ class Processes:
         """A client as a user would configure it, with this key."""
         headers = {"Authorization": f"Bearer {key}"}
         options.setdefault("timeout", 60)
+        options.setdefault("verify", self.verify())
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
 
     def received(self, **filters: str) -> list[dict[str, Any]]:
