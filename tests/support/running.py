@@ -214,10 +214,19 @@ class Running:
         """Stop the gateway; the simulator stays."""
 
         async def stop() -> None:
+            # As a server does at the signal: streams end before connections are waited for.
+            self.app.gate.drain()
             self.served.server.should_exit = True
             await self.served.task
 
-        self.loop.do(stop())
+        stopped = asyncio.run_coroutine_threadsafe(stop(), self.loop.loop)
+        until = time.monotonic() + PATIENCE_S * 3
+        while not stopped.done() and time.monotonic() < until:
+            # What is still under way may wait for its time.
+            if isinstance(self.clock, ManualClock):
+                self.clock.advance(0.1)
+            time.sleep(0.01)
+        stopped.result(0)
 
 
 async def _serve(settings: Settings, clock: Clock, port: int = 0) -> Served:
