@@ -155,7 +155,8 @@ class Channel:
                     return
                 until = progress.claimed_until
                 if (until is None or until <= rooms.clock.now()) and await self._claim():
-                    await self._lead()
+                    if await self._lead():
+                        return
                 pause = FOLLOW_STEP_S
             except LedgerUnavailable as error:
                 _log.warning("stream of %s: %s", self._id, error)
@@ -205,25 +206,29 @@ class Channel:
             self._claimed_at = rooms.clock.monotonic()
         return claimed
 
-    async def _lead(self) -> None:
-        """Read upstream, as often as it breaks off, until the log ends with `done`."""
+    async def _lead(self) -> bool:
+        """Read upstream, as often as it breaks off, until the log ends with `done`.
+
+        False if somebody else does that now.
+        """
         rooms, failures = self._rooms, 0
         try:
             while True:
                 before = self._last_seq
                 if await self._read():
-                    return
+                    return True
                 if self._last_seq > before:
                     failures = 0
                     continue
                 if await self._finish():
-                    return
+                    return True
                 failures += 1
                 await rooms.clock.sleep(
                     min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
                 )
         except _ClaimLost:
             _log.info("stream of %s: another process reads on", self._id)
+            return False
         finally:
             self._claimed_at = None
             await rooms.ledger.write(

@@ -1,7 +1,6 @@
 """Reading server-sent events in tests: as they come over a socket, and whole."""
 
 import socket
-import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -121,4 +120,9 @@ class Reader:
     def close(self) -> None:
         """Leave."""
         self.socket.close()
-        time.sleep(0.05)
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
