@@ -8,6 +8,7 @@ import click
 
 from gateway.cli import erasing
 from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
+from gateway.cli.orphans import orphans
 from gateway.cli.output import Column, Record, print_facts, print_json, print_list
 from gateway.cli.session import Session, find_user, with_session
 from gateway.cli.times import instant, iso, stamp
@@ -163,6 +164,9 @@ def delete(session: Session, prediction_ids: tuple[str, ...]) -> None:
         say(f"Erased {done} prediction{'' if done == 1 else 's'}.")
     if unknown:
         raise _unknown(*unknown)
+
+
+predictions.add_command(orphans)
 
 
 def _unknown(*ids: str) -> Failed:

@@ -18,6 +18,7 @@ _MODULES = {
     "users": "gateway.cli.users",
     "keys": "gateway.cli.keys",
     "predictions": "gateway.cli.predictions",
+    "webhooks": "gateway.cli.webhooks",
     "config": "gateway.cli.config",
 }
 

@@ -1,0 +1,82 @@
+"""`predictions orphans`: creates whose answer was lost, and what they may have become."""
+
+import click
+
+from gateway.cli.commands import PROGRAM, Command, Failed, as_json, say
+from gateway.cli.output import Column, Record, print_list
+from gateway.cli.session import Session, with_session
+from gateway.cli.times import iso, stamp
+from gateway.ledger import Connection, creates
+from gateway.ledger.creates import CreateRow
+
+
+@click.command(
+    "orphans", cls=Command, example=f"{PROGRAM} predictions orphans --assign CREATE_ID ID"
+)
+@click.option(
+    "--assign",
+    nargs=2,
+    metavar="CREATE_ID ID",
+    help="Say which prediction a create became: its user gets it, and is charged for it.",
+)
+@as_json
+@with_session
+def orphans(session: Session, assign: tuple[str, str] | None, as_json: bool) -> None:
+    """List creates whose fate is unknown because upstream's answer was lost.
+
+    Most settle themselves within a minute of Replicate listing what they made, or after five
+    minutes if they made nothing. What could be several users' stays here until it is assigned.
+    """
+    if assign is not None:
+        _assign(session, *assign)
+        return
+    print_list(
+        session.read(creates.doubts),
+        [
+            Column("Create", lambda row: row.id),
+            Column("Sent (UTC)", lambda row: stamp(row.at)),
+            Column("User", lambda row: row.user_name),
+            Column("Kind", lambda row: row.kind),
+            Column("Asked for", lambda row: row.model or row.target),
+            Column("May be", _may_be),
+        ],
+        _record,
+        as_json=as_json,
+        empty="Nothing is in doubt.",
+    )
+
+
+def _assign(session: Session, create_id: str, prediction_id: str) -> None:
+    def work(conn: Connection) -> bool:
+        if creates.known_predictions(conn, [prediction_id]):
+            raise Failed(f"prediction {prediction_id} has an owner already")
+        session.note(conn, "predictions.assign", prediction_id, {"create_id": create_id})
+        return creates.assign(conn, create_id, prediction_id)
+
+    if not session.write(work):
+        raise Failed(
+            f"no create {create_id} is in doubt; {PROGRAM} predictions orphans lists those that are"
+        )
+    say("Noted. A running gateway fetches the prediction and hands it over within seconds.")
+
+
+def _may_be(row: CreateRow) -> str:
+    if row.prediction_id is not None:
+        return f"{row.prediction_id} (assigned)"
+    return ", ".join((row.candidates or "").split()) or "nothing seen so far"
+
+
+def _record(row: CreateRow) -> Record:
+    return {
+        "create_id": row.id,
+        "sent_at": iso(row.at),
+        "lost_at": iso(row.doubted_at),
+        "user": row.user_name,
+        "user_id": row.user_id,
+        "team": row.team,
+        "kind": row.kind,
+        "target": row.target,
+        "model": row.model,
+        "candidates": (row.candidates or "").split(),
+        "assigned": row.prediction_id,
+    }
