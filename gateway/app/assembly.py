@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.app.accounts import accounts
 from gateway.app.files import file_flows
 from gateway.app.gauges import of_ledger, of_machine
 from gateway.app.policy import policy_of
@@ -364,6 +365,17 @@ class Gateway:
             poll_interval_s,
         )
         count = CountRequests(ledger, clock, metrics)
+        own = accounts(
+            settings=settings,
+            ledger=ledger,
+            cache=cache,
+            mirror=mirror,
+            clock=clock,
+            keys=keys,
+            origins=origins,
+            count=count,
+            forget=memory.clear,
+        )
         flows = Flows(
             create=create,
             read=read,
@@ -411,6 +423,7 @@ class Gateway:
             streams=tuple(
                 (kind, StreamPage(kind, relay, origins, self.gate)) for kind in STREAM_KINDS
             ),
+            tables=own.apps,
             readiness=Readiness(
                 clock,
                 {
@@ -457,6 +470,7 @@ class Gateway:
             ),
             ("webhooks", deliver, deliver_kick),
             ("reconciliation", reconcile, None),
+            *own.loops,
         )
         served = Starlette(
             routes=routes(pages),
@@ -468,7 +482,7 @@ class Gateway:
                 ),
                 gate=self.gate,
                 translate=translate,
-                allowed=allowed_methods,
+                allowed=partial(allowed_methods, tables=own.apps),
             ),
         )
         # An address with a slash too many is another one: the API's table knows which of them mean

@@ -1,43 +1,14 @@
 """Times as people write and read them."""
 
-import re
 from datetime import UTC, datetime
 
 import click
 
 from gateway.cli.commands import Invocation
+from gateway.domain import instants
+from gateway.domain.instants import instant_of, seconds_of
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LONGEST_S = 100 * 366 * 86_400
-
-
-def seconds_of(text: str) -> float:
-    """Read a duration such as "90s", "15m", "12h" or "30d". Raises ValueError."""
-    found = _DURATION.fullmatch(text.strip().lower())
-    if found is None:
-        raise ValueError(f'"{text}" is no duration: write 90s, 15m, 12h or 30d')
-    seconds = float(found[1]) * _SECONDS[found[2]]
-    if not 0 < seconds <= _LONGEST_S:
-        raise ValueError(f'"{text}" must be more than nothing and at most a hundred years')
-    return seconds
-
-
-def instant_of(text: str, now: float) -> float:
-    """Read a time: a duration before now, or a date or time (UTC unless it says otherwise).
-
-    Raises ValueError.
-    """
-    if _DURATION.fullmatch(text.strip().lower()):
-        return now - seconds_of(text)
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(
-            f'"{text}" is no time: write 7d for the last seven days, or 2026-03-01,'
-            " or 2026-03-01T12:00Z"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+__all__ = ["duration", "instant", "instant_of", "iso", "seconds_of", "stamp"]
 
 
 def duration(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
@@ -64,7 +35,4 @@ def stamp(at: float | None) -> str:
 
 def iso(at: float | None) -> str | None:
     """Write a time for programs: ISO 8601 in UTC."""
-    if at is None:
-        return None
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at is None else instants.iso(at)

@@ -88,7 +88,7 @@ class ReadPrediction:
         row, body = known
         if not may_read(request.caller, row.user_id, row.team):
             raise Refused(problems.not_found())
-        if row.settled_at is not None:
+        if row.settled_at is not None or row.removed_at is not None:
             return await self._answer_settled(row, body, request)
         return await self._answer_running(row, body, request)
 

@@ -18,6 +18,7 @@ from gateway.upstream import UpstreamError
 from gateway.upstream.operations import MethodNotAllowed, match
 from gateway.web.api import PREFIX, Api
 from gateway.web.delivery import Delivery
+from gateway.web.endpoints import EndpointApp
 from gateway.web.health import MetricsPage, Readiness, healthz
 from gateway.web.streams import StreamPage
 
@@ -30,6 +31,8 @@ class Pages:
     delivery: Delivery
     streams: tuple[tuple[str, StreamPage], ...]
     """By the kind that their addresses begin with."""
+    tables: tuple[EndpointApp, ...]
+    """The gateway's own addresses, by their prefixes."""
     readiness: Readiness
     metrics: MetricsPage
 
@@ -60,14 +63,18 @@ def routes(pages: Pages) -> list[BaseRoute]:
         # one of them, QUERY, is no method that a router knows.
         AnyMethod("/replicate/{path:path}", pages.api),
         *(AnyMethod(f"/v1/{kind}/{{token}}", page) for kind, page in pages.streams),
+        *(AnyMethod(f"{app.table.prefix}/{{path:path}}", app) for app in pages.tables),
         Route("/healthz", healthz),
         Route("/readyz", pages.readiness.readyz),
         Route("/metrics", pages.metrics.page),
     ]
 
 
-def allowed_methods(path: str) -> tuple[str, ...] | None:
+def allowed_methods(path: str, tables: tuple[EndpointApp, ...] = ()) -> tuple[str, ...] | None:
     """Return the methods that a path understands; None for an unknown one."""
+    for app in tables:
+        if path.startswith(f"{app.table.prefix}/"):
+            return app.table.allowed(path.removeprefix(app.table.prefix))
     if path.startswith(("/replicate/delivery/", *_STREAMS)):
         return ("GET", "HEAD")
     if path.startswith(f"{PREFIX}/"):

@@ -1,0 +1,61 @@
+"""The services for what people know, limit and remove: reports, limits, erasing."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.cache import Cache
+from gateway.clock import Clock
+from gateway.flows.count_requests import CountRequests
+from gateway.flows.erase_predictions import ErasePredictions
+from gateway.flows.forget_erased import ForgetErased
+from gateway.flows.report_limits import ReportLimits
+from gateway.flows.report_usage import ReportUsage
+from gateway.flows.show_rows import ListRows
+from gateway.ledger import Ledger
+from gateway.mirror import Mirror
+from gateway.settings import Settings
+from gateway.web.endpoints import EndpointApp
+from gateway.web.identity import KeyRing
+from gateway.web.me_api import MeApi
+from gateway.web.origin import Origins
+
+Step = Callable[[], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """What is served, and what goes on beside it."""
+
+    apps: tuple[EndpointApp, ...]
+    loops: tuple[tuple[str, Step, None], ...]
+
+
+def accounts(
+    *,
+    settings: Settings,
+    ledger: Ledger,
+    cache: Cache,
+    mirror: Mirror,
+    clock: Clock,
+    keys: KeyRing,
+    origins: Origins,
+    count: CountRequests,
+    forget: Callable[[], None],
+) -> Accounts:
+    """Build them; `forget` empties what this process remembers of finished predictions."""
+    usage = ReportUsage(ledger)
+    limits = ReportLimits(ledger, clock, count.standings)
+    rows = ListRows(ledger)
+    erase = ErasePredictions(ledger, cache, mirror, clock)
+    me = MeApi(ledger, clock, usage, limits, rows, erase)
+    most = settings.server.max_body_bytes
+    return Accounts(
+        apps=(EndpointApp(me.table(), keys, origins, count.admit, most),),
+        loops=(
+            (
+                "erasures",
+                ForgetErased(ledger, cache, clock, forget, lambda: keys.revision),
+                None,
+            ),
+        ),
+    )
