@@ -86,6 +86,7 @@ def test_create_get_and_wait(client: Client, gateway: Processes) -> None:
     assert made.status == "succeeded"
     assert made.metrics is not None
     assert client.predictions.get(made.id).output == made.output
+    assert made.output is not None
     assert picture(made.output[0]) == "WEBP"
 
 
