@@ -89,6 +89,15 @@ class Processes:
         tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
         return sorted(int(pid) for task in tasks for pid in task.read_text().split())
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the gateway's process."""
+        os.kill(self.pid, number)
+
+    def kill_process(self, pid: int) -> None:
+        """End one worker as a fault in it would."""
+        assert pid in self.workers()
+        os.kill(pid, signal.SIGKILL)
+
     def kill_all(self) -> None:
         """End the gateway and all its workers as a power cut does."""
         for pid in self.workers():
@@ -147,6 +156,19 @@ class Processes:
         assert self._gateway is not None
         self._gateway.terminate()
         return self._gateway.wait(PATIENCE_S)
+
+    def exit_status(self) -> int:
+        """Wait for the gateway's end; returns its exit status."""
+        assert self._gateway is not None
+        return self._gateway.wait(PATIENCE_S)
+
+    @staticmethod
+    def lives(pid: int) -> bool:
+        """Return whether a process is there and not just unmissed."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def running(self) -> bool:
         """Return whether the gateway's process is alive."""
