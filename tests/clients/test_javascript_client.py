@@ -61,6 +61,13 @@ def job(gateway: Processes, key: str) -> Job:
     return run
 
 
+def test_the_lock_names_digests_and_no_place_to_download_from() -> None:
+    lock = json.loads((FOLDER / "package-lock.json").read_text())
+    packages = [item for name, item in lock["packages"].items() if name]
+    assert all("integrity" in item and "resolved" not in item for item in packages)
+    assert lock["packages"]["node_modules/replicate"]["version"] == "1.4.0"
+
+
 def test_run_blocking_gives_the_picture_as_a_file(job: Job) -> None:
     found = job("block")
     assert not found["isString"]

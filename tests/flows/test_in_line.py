@@ -154,7 +154,7 @@ def test_a_client_that_hangs_up_in_line_leaves_it_and_nothing_stays_reserved(
             gateway.eventually(lambda: waiting(gateway) == 0)
         gateway.eventually(lambda: reserved(gateway) <= held)
         for _ in range(40):
-            gateway.clock.advance(1)  # type: ignore[attr-defined]  # the test's own clock
+            gateway.advance(1)
         gateway.refresh_keys()
         assert sent(gateway) == before
 

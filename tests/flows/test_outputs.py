@@ -176,7 +176,7 @@ def test_files_of_foreign_hosts_are_neither_rewritten_nor_fetched(
         host, _, path = url.removeprefix("http://").partition("/")
         assert client.get(f"{gateway.base}/delivery/{host}/{path}").status_code == 404
     for _ in range(20):
-        gateway.clock.advance(1)  # type: ignore[attr-defined]  # the test's own clock
+        gateway.advance(1)
     gateway.refresh_keys()
     assert states(gateway) == []
     assert fetched(gateway) == 0

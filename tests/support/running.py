@@ -178,6 +178,11 @@ class Running:
             passed += step_s
             time.sleep(0.01 if isinstance(self.clock, ManualClock) else step_s)
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward; only with a manual one."""
+        assert isinstance(self.clock, ManualClock)
+        self.clock.advance(seconds)
+
     def eventually(self, done: Callable[[], T | None]) -> T:
         """Wait, while the clock stands still, until `done` returns something true."""
         until = time.monotonic() + PATIENCE_S
