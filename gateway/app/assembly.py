@@ -43,12 +43,14 @@ from gateway.flows.look import Look
 from gateway.flows.observe import Observe
 from gateway.flows.own_secret import OwnSecret
 from gateway.flows.own_training import OwnTraining
+from gateway.flows.prepare_create import PrepareCreate
 from gateway.flows.present import Presenter, Shown
 from gateway.flows.read_output import ReadOutput
 from gateway.flows.read_prediction import ReadPrediction
 from gateway.flows.read_statuses import ReadStatuses
 from gateway.flows.reconcile_creates import ReconcileCreates
 from gateway.flows.relay_stream import RelayStream
+from gateway.flows.repeat_create import RepeatCreate
 from gateway.flows.resolve_inputs import ResolveInputs
 from gateway.flows.reupload_output import ReuploadOutput
 from gateway.flows.shared_allowance import SharedAllowance
@@ -320,9 +322,8 @@ class Gateway:
             longest_create_s=_longest_create_s(settings),
             follow=follow_kick.kick,
         )
-        create = CreatePrediction(
+        prepare = PrepareCreate(
             ledger=ledger,
-            upstream=upstream,
             asked_model=AskedModel(ledger, upstream, clock),
             resolve_inputs=ResolveInputs(
                 ledger,
@@ -340,17 +341,26 @@ class Gateway:
                 ),
                 key_needed=settings.mirror.access == "key",
             ),
+            clock=clock,
+            policy=lambda: keys.policy,
+            account=account,
+            worker_id=self.worker_id,
+            allow_private_webhooks=settings.webhooks.allow_private_addresses,
+        )
+        create = CreatePrediction(
+            ledger=ledger,
+            upstream=upstream,
+            prepare=prepare,
+            repeat=RepeatCreate(
+                ledger, presenter, clock, self.worker_id, settings.upstream.max_queue_s
+            ),
             observe=observe,
             announce=announce,
             presenter=presenter,
             urls=urls,
             clock=clock,
             metrics=metrics,
-            policy=lambda: keys.policy,
-            account=account,
-            worker_id=self.worker_id,
             creates_per_minute=settings.upstream.creates_per_minute,
-            allow_private_webhooks=settings.webhooks.allow_private_addresses,
             follow=follow_kick.kick,
         )
         memory = MemoryLru[tuple[str, str, str], Shown](_MEMORY_BYTES, _MEMORY_ITEMS, _weight)

@@ -13,6 +13,8 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    attempt: str | None = None
+    """The create that this tells the outcome of: whether it arrives is to be noted."""
 
 
 class Refused(Exception):

@@ -7,16 +7,14 @@ From the moment the request goes upstream this runs to its end, whether or not t
 """
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 from gateway.clock import Clock
 from gateway.domain import problems
-from gateway.domain.admission import Admitted, Demand, QuotaRefused, decide, tightest
+from gateway.domain.admission import Admitted, QuotaRefused, decide, tightest
 from gateway.domain.documents import (
     NotAPrediction,
     PredictionFacts,
@@ -25,82 +23,35 @@ from gateway.domain.documents import (
     output_urls,
     status_rank,
 )
-from gateway.domain.estimate import estimate
-from gateway.domain.headers import Header, Wait, as_text, remaining_wait, request_headers
-from gateway.domain.input_digest import input_digest
-from gateway.domain.inputs import WEBHOOK_MEMBERS
-from gateway.domain.json_text import InvalidJson, drop_members
-from gateway.domain.models import CreateTarget, rule_applies
-from gateway.domain.plans import Identity, Metric, Policy
-from gateway.domain.price import find
+from gateway.domain.headers import Wait, as_text, remaining_wait, request_headers
+from gateway.domain.json_text import InvalidJson
+from gateway.domain.models import rule_applies
+from gateway.domain.plans import Identity, Metric
 from gateway.domain.quota import Standing, ratelimit_headers
 from gateway.domain.urls import UrlMap
-from gateway.domain.usage import Usage
-from gateway.domain.webhook_urls import check_webhook_url
-from gateway.domain.webhook_wishes import InvalidWish, WebhookWish, read_webhook_wish
 from gateway.flows.announce import Announce
-from gateway.flows.answer import Answer, Caller, Refused
-from gateway.flows.asked_model import Asked, AskedModel
+from gateway.flows.answer import Answer, Refused
 from gateway.flows.observe import Observe
+from gateway.flows.prepare_create import CreateRequest, PrepareCreate, Prepared, Progress
 from gateway.flows.present import Presenter
-from gateway.flows.resolve_inputs import ResolvedInput, ResolveInputs
+from gateway.flows.repeat_create import RepeatCreate
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
 from gateway.ledger import Connection, Ledger, creates, predictions, quotas
-from gateway.ledger.creates import NewPrediction, Reservation, Reserved
+from gateway.ledger.creates import NewPrediction, Reservation, Reserved, StoredAnswer
 from gateway.ledger.outbox import Tell
 from gateway.metrics import Metrics
 from gateway.upstream.answers import Answer as UpstreamAnswer
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.line import Urgency
-from gateway.upstream.operations import AnswerKind, Match
 
 _log = logging.getLogger(__name__)
 
-HISTORY = 20
-"""How many of a model's last predictions an estimate is the median of."""
+_KEPT_HEADERS = frozenset({"preference-applied"})
+"""What a repeated create is told of upstream's headers."""
 
 FIRST_LOOK_S = 1.0
 """When the follower first looks at what was just created, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """A create whose body is a JSON object with an `input`."""
-
-    caller: Caller
-    contact: str
-    match: Match
-    target: CreateTarget
-    query: bytes
-    headers: tuple[Header, ...]
-    body: bytes
-    document: Mapping[str, object]
-    wait: Wait | None
-    idempotency_key: str | None
-    retry_count: int
-    started_at: float
-    """When the request arrived, on the clock's monotonic scale."""
-
-    @property
-    def kind(self) -> Literal["prediction", "training"]:
-        """Whether a prediction or a training is made."""
-        training = self.match.operation.answer is AnswerKind.TRAINING
-        return "training" if training else "prediction"
-
-
-class Progress:
-    """How far a create has come, and whether its client is still there to know.
-
-    Only in line may it be cancelled: before, a transaction could be on its way that nobody would
-    undo; after, the request is.
-    """
-
-    def __init__(self) -> None:
-        self.in_line = False
-        self.sent = False
-        self.left = False
-        """Set by whoever watches the client: it need not be sent any more."""
 
 
 class _Turn:
@@ -129,36 +80,28 @@ class CreatePrediction:
         *,
         ledger: Ledger,
         upstream: Upstream,
-        asked_model: AskedModel,
-        resolve_inputs: ResolveInputs,
+        prepare: PrepareCreate,
+        repeat: RepeatCreate,
         observe: Observe,
         announce: Announce,
         presenter: Presenter,
         urls: UrlMap,
         clock: Clock,
         metrics: Metrics,
-        policy: Callable[[], Policy],
-        account: Callable[[], Awaitable[str]],
-        worker_id: str,
         creates_per_minute: int,
-        allow_private_webhooks: bool,
         follow: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._upstream = upstream
-        self._asked_model = asked_model
-        self._resolve_inputs = resolve_inputs
+        self._prepare = prepare
+        self._repeat = repeat
         self._observe = observe
         self._announce = announce
         self._presenter = presenter
         self._urls = urls
         self._clock = clock
         self._metrics = metrics
-        self._policy = policy
-        self._account = account
-        self._worker_id = worker_id
         self._creates_per_minute = creates_per_minute
-        self._allow_private_webhooks = allow_private_webhooks
         self._follow = follow
 
     async def __call__(self, request: CreateRequest, progress: Progress) -> Answer:
@@ -168,88 +111,63 @@ class CreatePrediction:
             Refused: a rule stands in the way, the request makes no sense, or upstream's answer is
                 not one.
         """
-        reservation = await self._prepare(request)
-        reserved = await self._reserve(request, reservation.reservation)
+        prepared: Prepared | None = None
+        while True:
+            repeated = await self._repeat(request, progress)
+            if repeated is not None:
+                if progress.left and repeated.attempt is not None:
+                    await self._repeat.undelivered(repeated.attempt)
+                return repeated
+            prepared = prepared or await self._prepare(request)
+            reserved = await self._reserve(request, prepared.reservation)
+            if reserved is not None:
+                break
+        create_id = prepared.reservation.id
+        self._repeat.expect(create_id)
+        try:
+            answer = await self._create(request, prepared, reserved, progress)
+        except BaseException:
+            self._repeat.forget(create_id)
+            raise
+        if progress.left or answer.attempt is None:
+            self._repeat.forget(create_id)
+        return answer
+
+    async def delivered(self, create_id: str) -> None:
+        """Note that the client has its answer; see RepeatCreate."""
+        await self._repeat.delivered(create_id)
+
+    async def undelivered(self, create_id: str) -> None:
+        """Note that the client was gone before it had its answer."""
+        await self._repeat.undelivered(create_id)
+
+    async def _create(
+        self,
+        request: CreateRequest,
+        prepared: Prepared,
+        reserved: Reserved,
+        progress: Progress,
+    ) -> Answer:
+        create_id = prepared.reservation.id
         progress.in_line = True
         try:
             if progress.left:
                 raise asyncio.CancelledError
-            upstream = await self._send(request, reservation, progress)
+            upstream = await self._send(request, prepared, progress)
         except asyncio.CancelledError:
-            await self._abandon(reservation.reservation.id, progress)
+            await self._abandon(create_id, progress)
             raise
         except UpstreamError as error:
-            await self._failed(reservation.reservation.id, error)
+            await self._failed(create_id, error)
             raise Refused(
                 upstream_problem(error, create=True, creates_per_minute=self._creates_per_minute)
             ) from error
         if 400 <= upstream.status < 600:
-            return await self._refused(request, reservation.reservation, upstream)
-        return await self._record(request, reservation.reservation, reserved, upstream)
+            return await self._refused(request, prepared.reservation, upstream)
+        return await self._record(request, prepared.reservation, reserved, upstream)
 
-    async def _prepare(self, request: CreateRequest) -> "_Prepared":
-        identity = request.caller.identity
-        if request.kind == "training" and not identity.may_train:
-            raise Refused(problems.trainings_not_allowed(request.contact))
-        wish = self._webhook(request.document)
-        asked = await self._asked_model(identity, request.target, request.contact)
-        body = drop_members(request.body, WEBHOOK_MEMBERS)
-        resolved = await self._resolve_inputs(request.caller, body)
-        try:
-            account = await self._account()
-        except UpstreamError as error:
-            raise Refused(upstream_problem(error, create=False)) from error
-        reservation = Reservation(
-            id=self._clock.new_id(),
-            worker=self._worker_id,
-            user_id=identity.user_id,
-            user_name=identity.user_name,
-            team=identity.team,
-            key_id=identity.key_id,
-            account=account,
-            kind=request.kind,
-            target=request.match.path,
-            model=asked.model,
-            deployment=asked.deployment,
-            body_digest=_digest(request.query, request.body),
-            input_digest=input_digest(resolved.body),
-            demand=await self._demand(asked, request.document),
-            at=self._clock.now(),
-            idempotency_key=request.idempotency_key,
-            retry_count=request.retry_count,
-            origin=request.caller.origin,
-            webhook=None if wish is None else wish.url,
-            webhook_events=None if wish is None else wish.events,
-            substitutions=dict(resolved.substitutions),
-        )
-        return _Prepared(reservation, resolved)
-
-    def _webhook(self, document: Mapping[str, object]) -> WebhookWish | None:
-        try:
-            wish = read_webhook_wish(document)
-        except InvalidWish as error:
-            raise Refused(problems.input_invalid(error.field, error.description)) from None
-        if wish is None:
-            return None
-        fault = check_webhook_url(wish.url, allow_private=self._allow_private_webhooks)
-        if fault is not None:
-            raise Refused(problems.webhook_not_allowed(fault))
-        return wish
-
-    async def _demand(self, asked: Asked, document: Mapping[str, object]) -> Demand:
-        history: Sequence[Usage] = ()
-        if asked.model is not None:
-            history = await self._ledger.read(
-                partial(predictions.recent_usage, model=asked.model, n=HISTORY)
-            )
-        given = document.get("input")
-        return estimate(
-            history,
-            find(self._policy().prices, asked.model),
-            given if isinstance(given, Mapping) else None,
-        )
-
-    async def _reserve(self, request: CreateRequest, reservation: Reservation) -> Reserved:
+    async def _reserve(self, request: CreateRequest, reservation: Reservation) -> Reserved | None:
+        """Set aside what it takes; None if its Idempotency-Key was taken a moment ago."""
         identity = request.caller.identity
         limit = identity.plan.concurrent_predictions
         outcome = await self._ledger.write(
@@ -282,12 +200,12 @@ class CreatePrediction:
                     problem = replace(problem, headers=(*problem.headers, *limits))
                 raise Refused(problem)
             case creates.Repeated():
-                raise Refused(problems.create_in_doubt(1))
+                return None
             case creates.Conflict():
                 raise Refused(problems.idempotency_conflict())
 
     async def _send(
-        self, request: CreateRequest, prepared: "_Prepared", progress: Progress
+        self, request: CreateRequest, prepared: Prepared, progress: Progress
     ) -> UpstreamAnswer:
         return await self._upstream.call(
             request.match.operation,
@@ -345,8 +263,12 @@ class CreatePrediction:
         new = new_prediction(answer.body, told, now)
         files = output_urls(answer.body, self._urls)
         tell = self._announce.of_create(reservation, told.id, answer.body)
+        kept = StoredAnswer(
+            answer.status, tuple(pair for pair in answer.headers if pair[0] in _KEPT_HEADERS)
+        )
         recorded = await self._ledger.write(
-            lambda conn: _recorded(conn, reservation.id, new, files, now, tell), durable=True
+            lambda conn: _recorded(conn, reservation.id, new, files, now, kept, tell),
+            durable=True,
         )
         if recorded is None:
             # Its fate was decided by somebody else meanwhile; what was decided is in the ledger.
@@ -363,13 +285,7 @@ class CreatePrediction:
         shown = self._presenter.document(body, self._presenter.view(row, request.caller))
         passed = passed_on(answer, shown, rewritten=True)
         headers = (*passed.headers, *_limits(reserved.standings, now))
-        return Answer(passed.status, headers, passed.body)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    reservation: Reservation
-    resolved: ResolvedInput
+        return Answer(passed.status, headers, passed.body, attempt=reservation.id)
 
 
 def new_prediction(body: bytes, told: PredictionFacts, now: float) -> NewPrediction:
@@ -421,12 +337,9 @@ def _recorded(
     new: NewPrediction,
     files: Sequence[str],
     now: float,
+    kept: StoredAnswer,
     tell: Tell | None,
 ) -> predictions.Row | None:
-    creates.record(conn, create_id, new, files, now, tell=tell)
+    creates.record(conn, create_id, new, files, now, kept, tell)
     row = predictions.get(conn, new.id)
     return row if row is not None and row.create_id == create_id else None
-
-
-def _digest(query: bytes, body: bytes) -> str:
-    return hashlib.sha256(query + b"\n" + body).hexdigest()

@@ -37,7 +37,12 @@ from gateway.ledger.doubts import assign, doubt, doubt_of_dead, note_candidates
 from gateway.ledger.looks import announce
 from gateway.ledger.outbox import Tell
 from gateway.ledger.prediction_rows import day_of, running_count
-from gateway.ledger.repeats import find_joinable, mark_delivered, take_joinable
+from gateway.ledger.repeats import (
+    find_joinable,
+    leave_joinable,
+    mark_delivered,
+    take_joinable,
+)
 from gateway.ledger.statements import insert_or_ignore
 from gateway.ledger.tables import creates, documents, predictions
 
@@ -60,8 +65,10 @@ __all__ = [
     "doubt_of_dead",
     "doubts",
     "find_joinable",
+    "find_repeated",
     "get",
     "known_predictions",
+    "leave_joinable",
     "mark_delivered",
     "note_candidates",
     "of_prediction",
@@ -159,7 +166,15 @@ def reserve(
     """
     quotas.hold(conn, reservation.user_id, reservation.team)
     if reservation.idempotency_key is not None:
-        earlier = _earlier(conn, reservation)
+        earlier = find_repeated(
+            conn,
+            user_id=reservation.user_id,
+            idempotency_key=reservation.idempotency_key,
+            kind=reservation.kind,
+            target=reservation.target,
+            body_digest=reservation.body_digest,
+            at=reservation.at,
+        )
         if earlier is not None:
             return earlier
     names, at = reservation.names, reservation.at
@@ -258,21 +273,25 @@ def prune(conn: Connection, before: float) -> int:
     ).rowcount
 
 
-def _earlier(conn: Connection, reservation: Reservation) -> Repeated | Conflict | None:
-    row = conn.execute(
-        _BY_IDEMPOTENCY, {"user": reservation.user_id, "idem": reservation.idempotency_key}
-    ).one_or_none()
+def find_repeated(
+    conn: Connection,
+    *,
+    user_id: str,
+    idempotency_key: str,
+    kind: str,
+    target: str,
+    body_digest: str,
+    at: float,
+) -> Repeated | Conflict | None:
+    """Find the create that used this key in the last 24 hours; a key past that is set free."""
+    row = conn.execute(_BY_IDEMPOTENCY, {"user": user_id, "idem": idempotency_key}).one_or_none()
     if row is None:
         return None
     earlier = create_of(row)
-    if reservation.at - earlier.at >= IDEMPOTENCY_S and not earlier.open:
+    if at - earlier.at >= IDEMPOTENCY_S and not earlier.open:
         conn.execute(_FREE_KEY, {"key": earlier.id})
         return None
-    same = (earlier.kind, earlier.target, earlier.body_digest) == (
-        reservation.kind,
-        reservation.target,
-        reservation.body_digest,
-    )
+    same = (earlier.kind, earlier.target, earlier.body_digest) == (kind, target, body_digest)
     return Repeated(earlier) if same else Conflict(earlier)
 
 

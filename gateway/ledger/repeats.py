@@ -29,6 +29,11 @@ _JOIN = (
     .where(creates.c.id == bindparam("key"), _UNDELIVERED)
     .values(joined_at=bindparam("now"))
 )
+_LEAVE = (
+    creates.update()
+    .where(creates.c.id == bindparam("key"), creates.c.delivered_at.is_(None))
+    .values(joined_at=None)
+)
 
 
 def mark_delivered(conn: Connection, create_id: str, now: float) -> None:
@@ -53,3 +58,8 @@ def find_joinable(
 def take_joinable(conn: Connection, create_id: str, now: float) -> bool:
     """Take an attempt's answer for a retry, each at most once; False if somebody else has."""
     return conn.execute(_JOIN, {"key": create_id, "now": now}).rowcount > 0
+
+
+def leave_joinable(conn: Connection, create_id: str) -> None:
+    """Give an attempt back whose answer did not reach the retry that had taken it either."""
+    conn.execute(_LEAVE, {"key": create_id})

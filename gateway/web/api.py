@@ -23,11 +23,12 @@ from gateway.domain.plans import Identity, Per
 from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.cancel_prediction import CancelPrediction
 from gateway.flows.count_requests import NEVER_REFUSED, READS_OF_ONES_OWN, CountRequests
-from gateway.flows.create_prediction import CreatePrediction, CreateRequest, Progress
+from gateway.flows.create_prediction import CreatePrediction
 from gateway.flows.forward_request import ForwardedRequest, ForwardRequest
 from gateway.flows.list_predictions import Kind, ListPredictions
 from gateway.flows.own_secret import OwnSecret
 from gateway.flows.own_training import OwnTraining
+from gateway.flows.prepare_create import CreateRequest, Progress
 from gateway.flows.read_prediction import ReadPrediction, ReadRequest
 from gateway.flows.spawn import Spawn
 from gateway.upstream.operations import Access, BodyKind, Match, MethodNotAllowed, match
@@ -126,7 +127,11 @@ class Api:
             return
         asking = Asking(found, caller, contact, scope, receive)
         handler = self._handlers.get(found.operation.name, self._forward)
-        await send_answer(await handler(asking), scope, send)
+        answer = await handler(asking)
+        if answer.attempt is None:
+            await send_answer(answer, scope, send)
+        else:
+            await self._deliver(answer, answer.attempt, scope, send)
 
     def _caller(self, scope: Scope, identity: Identity) -> Caller:
         return Caller(
@@ -201,6 +206,19 @@ class Api:
             raise outcome
         return outcome
 
+    async def _deliver(self, answer: Answer, attempt: str, scope: Scope, send: Send) -> None:
+        """Send the outcome of a create and note whether it went out.
+
+        What did not, the client's own retry may ask for again.
+        """
+        noted = self._flows.create.undelivered
+        try:
+            if not facts(scope).disconnected:
+                await send_answer(answer, scope, send)
+                noted = self._flows.create.delivered
+        finally:
+            await noted(attempt)
+
     async def _outcome(self, request: CreateRequest, progress: Progress) -> Answer | Refused:
         """Create; a refusal is an outcome like another, not a failure of the task it is said in."""
         try:
@@ -219,6 +237,8 @@ class Api:
         watcher = self._spawn(_disconnected(receive), "watch for a hang-up")
         try:
             await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            # One who left at the same moment is noticed with the next turn of the loop.
+            await self._clock.sleep(0)
         finally:
             watcher.cancel()
             if not work.done():
