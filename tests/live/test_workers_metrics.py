@@ -82,7 +82,7 @@ def test_four_workers_under_load_report_exactly_what_upstream_counted(
         with gateway.client(keys[number % 5]) as client:
             for turn in range(5):
                 model = "failing" if turn == 4 else "single-picture"
-                made = create(client, model, **({} if turn == 4 else {"prompt": "a lighthouse"}))
+                made = create(client, model, prompt="a lighthouse")
                 assert made.status_code == 201, made.text
                 seen |= workers_of([made])
                 gateway.finished(client, made.json()["id"])
