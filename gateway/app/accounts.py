@@ -1,5 +1,6 @@
 """The services for what people know, limit and remove: reports, limits, erasing."""
 
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from gateway.clock import Clock
 from gateway.flows.count_requests import CountRequests
 from gateway.flows.erase_predictions import ErasePredictions
 from gateway.flows.forget_erased import ForgetErased
+from gateway.flows.make_room import MakeRoom, Room
+from gateway.flows.prune import DAY_S, Prune, PruneLoop
 from gateway.flows.report_limits import ReportLimits
 from gateway.flows.report_usage import ReportUsage
 from gateway.flows.show_rows import ListRows
@@ -18,6 +21,7 @@ from gateway.web.endpoints import EndpointApp
 from gateway.web.identity import KeyRing
 from gateway.web.me_api import MeApi
 from gateway.web.origin import Origins
+from gateway.workers import Kick
 
 Step = Callable[[], Awaitable[float]]
 
@@ -27,7 +31,7 @@ class Accounts:
     """What is served, and what goes on beside it."""
 
     apps: tuple[EndpointApp, ...]
-    loops: tuple[tuple[str, Step, None], ...]
+    loops: tuple[tuple[str, Step, Kick | None], ...]
 
 
 def accounts(
@@ -36,6 +40,9 @@ def accounts(
     ledger: Ledger,
     cache: Cache,
     mirror: Mirror,
+    room: Room,
+    prune_kick: Kick,
+    worker_id: str,
     clock: Clock,
     keys: KeyRing,
     origins: Origins,
@@ -47,6 +54,8 @@ def accounts(
     limits = ReportLimits(ledger, clock, count.standings)
     rows = ListRows(ledger)
     erase = ErasePredictions(ledger, cache, mirror, clock)
+    make_room = MakeRoom(ledger, mirror, clock, room)
+    prune = pruning(settings, ledger, mirror, clock, erase, make_room)
     me = MeApi(ledger, clock, usage, limits, rows, erase)
     most = settings.server.max_body_bytes
     return Accounts(
@@ -57,5 +66,32 @@ def accounts(
                 ForgetErased(ledger, cache, clock, forget, lambda: keys.revision),
                 None,
             ),
+            ("prune", PruneLoop(ledger, clock, prune, make_room, worker_id), prune_kick),
         ),
     )
+
+
+def pruning(
+    settings: Settings,
+    ledger: Ledger,
+    mirror: Mirror,
+    clock: Clock,
+    erase: ErasePredictions,
+    make_room: MakeRoom,
+) -> Prune:
+    """Return what removes what these settings no longer keep."""
+    return Prune(
+        ledger,
+        mirror,
+        clock,
+        erase,
+        make_room,
+        documents_s=settings.retention.documents_days * DAY_S,
+        files_s=settings.retention.files_days * DAY_S,
+    )
+
+
+def room_of(settings: Settings, wanted: Callable[[], None]) -> Room:
+    """Return the room that these settings give the mirror."""
+    folder = settings.storage.data_dir
+    return Room(settings.mirror.max_bytes, lambda: shutil.disk_usage(folder).free, wanted)

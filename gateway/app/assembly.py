@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.app.accounts import accounts
+from gateway.app.accounts import accounts, room_of
 from gateway.app.files import file_flows
 from gateway.app.gauges import of_ledger, of_machine
 from gateway.app.policy import policy_of
@@ -244,13 +244,17 @@ class Gateway:
         )
         # Below this line there is work under way; it ends before anything above is closed.
         tasks = Tasks(clock, on_failure=metrics.task_failed)
+        prune_kick = Kick()
+        room = room_of(settings, prune_kick.kick)
         mirror = await stack.enter_async_context(
             Mirror(
                 data / "mirror",
                 downloads,
                 clock,
                 settings.mirror.max_file_bytes,
-                tasks.spawn,
+                # What arrives is resumed after a restart: nobody waits for it at the end.
+                partial(tasks.spawn, endless=True),
+                room=room,
                 faults=(SourceUnreachable, SourceRefused),
                 events=MirrorEvents(
                     on_result=metrics.mirror_fetched,
@@ -259,6 +263,8 @@ class Gateway:
             )
         )
         stack.push_async_callback(self._end_work, tasks)
+
+        room.of(mirror.stats)
 
         keys = KeyRing(ledger, clock, tasks)
         origins = Origins(
@@ -380,6 +386,9 @@ class Gateway:
             ledger=ledger,
             cache=cache,
             mirror=mirror,
+            room=room,
+            prune_kick=prune_kick,
+            worker_id=self.worker_id,
             clock=clock,
             keys=keys,
             origins=origins,

@@ -10,6 +10,7 @@ from gateway.ledger import Ledger, files
 from gateway.mirror import (
     Mirror,
     MirrorClosed,
+    NotKept,
     OutputBroken,
     OutputGone,
     OutputUnreachable,
@@ -23,6 +24,12 @@ AT_ONCE = 16
 IDLE_S = 2.0
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 300.0
+
+REFUSALS = 5
+"""A 403 may be a passing mood of upstream's; this many of them mean that the file is gone."""
+
+GIVE_UP_S = 2 * 86_400.0
+"""Upstream keeps files for an hour: what could not be had for two days will not be had."""
 
 
 class FetchOutputs:
@@ -80,12 +87,7 @@ class FetchOutputs:
             _log.warning("an output file was gone before it could be fetched")
             return
         except (OutputUnreachable, OutputBroken) as error:
-            wait = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(file.attempts, 10))
-            at = self._clock.now() + wait * (0.75 + 0.5 * self._clock.random())
-            await self._ledger.write(
-                partial(files.failed, url=file.url, next_attempt_at=at, error=str(error))
-            )
-            _log.warning("an output file could not be fetched; next attempt in %.0f s", wait)
+            await self._failed(file, error)
             return
         except MirrorClosed:
             return
@@ -106,7 +108,27 @@ class FetchOutputs:
             if not kept:
                 # Its prediction was erased while the bytes arrived.
                 await self._mirror.delete(file.url)
-        else:
+        elif outcome.reason is NotKept.TOO_LARGE:
             await self._ledger.write(
                 partial(files.passed, url=file.url, reason=outcome.reason.value)
             )
+        else:
+            # There may be room in a while, and upstream has it for an hour.
+            await self._again(file, LONGEST_RETRY_S, outcome.reason.value)
+
+    async def _failed(self, file: files.FileRow, error: OutputUnreachable | OutputBroken) -> None:
+        refused = isinstance(error, OutputUnreachable) and error.status == 403
+        hopeless = refused and file.attempts + 1 >= REFUSALS
+        if hopeless or self._clock.now() - file.registered_at >= GIVE_UP_S:
+            await self._ledger.write(partial(files.gone, url=file.url, reason=str(error)))
+            _log.warning("an output file is given up after %d attempts", file.attempts + 1)
+            return
+        wait = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(file.attempts, 10))
+        await self._again(file, wait, str(error))
+        _log.warning("an output file could not be fetched; next attempt in %.0f s", wait)
+
+    async def _again(self, file: files.FileRow, wait: float, error: str) -> None:
+        at = self._clock.now() + wait * (0.75 + 0.5 * self._clock.random())
+        await self._ledger.write(
+            partial(files.failed, url=file.url, next_attempt_at=at, error=error)
+        )

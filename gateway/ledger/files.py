@@ -145,11 +145,19 @@ _FAILED = (
         last_error=bindparam("error"),
     )
 )
+_WANT_AGAIN = (
+    files.update()
+    .where(files.c.url == bindparam("key"), files.c.state == "stored")
+    .values(state="wanted", stored_at=None, attempts=0, next_attempt_at=bindparam("now"))
+)
 _OLDEST = (
     select(*_COLUMNS)
     .where(files.c.state == "stored", files.c.stored_at < bindparam("before"))
     .order_by(files.c.stored_at)
     .limit(bindparam("most"))
+)
+_STORED_BEFORE = select(func.coalesce(func.sum(files.c.size), 0)).where(
+    files.c.state == "stored", files.c.stored_at < bindparam("before")
 )
 _TOTALS = select(files.c.state, func.count(), func.coalesce(func.sum(files.c.size), 0)).group_by(
     files.c.state
@@ -249,9 +257,19 @@ def failed(conn: Connection, url: str, next_attempt_at: float, error: str | None
     conn.execute(_FAILED, {"key": url, "again_at": next_attempt_at, "error": error})
 
 
+def want_again(conn: Connection, url: str, now: float) -> bool:
+    """Note that a stored file's bytes are lost or damaged: it is fetched again if it can be."""
+    return conn.execute(_WANT_AGAIN, {"key": url, "now": now}).rowcount > 0
+
+
 def oldest_stored(conn: Connection, before: float, limit: int) -> list[FileRow]:
     """List what was stored before then, oldest first: what goes when space is needed."""
     return [FileRow(*row) for row in conn.execute(_OLDEST, {"before": before, "most": limit})]
+
+
+def stored_before(conn: Connection, before: float) -> int:
+    """Return how many bytes are held by what was stored before then."""
+    return int(conn.execute(_STORED_BEFORE, {"before": before}).scalar_one())
 
 
 def after(conn: Connection, url: str, limit: int) -> list[FileRow]:

@@ -215,13 +215,36 @@ def stats(conn: Connection) -> OutboxStats:
     return OutboxStats(int(pending), oldest, int(conn.execute(_DEAD).scalar_one()))
 
 
-def prune(conn: Connection, *, delivered_before: float, dead_before: float) -> int:
-    """Delete what was delivered, and dead letters that nobody cared for; return how many."""
+def prune(
+    conn: Connection,
+    *,
+    delivered_before: float,
+    dead_before: float,
+    warnings_before: float | None = None,
+) -> int:
+    """Delete what was delivered, and dead letters that nobody cared for; return how many.
+
+    What belongs to no prediction is kept until `warnings_before`: while it is there, it is not
+    said again.
+    """
+    if warnings_before is None:
+        warnings_before = delivered_before
+    of_predictions = outbox.c.prediction_id.is_not(None)
     return conn.execute(
         outbox.delete().where(
             or_(
-                and_(outbox.c.delivered_at.is_not(None), outbox.c.created_at < delivered_before),
-                and_(outbox.c.dead_at.is_not(None), outbox.c.created_at < dead_before),
+                and_(
+                    outbox.c.delivered_at.is_not(None),
+                    or_(
+                        and_(of_predictions, outbox.c.created_at < delivered_before),
+                        outbox.c.created_at < warnings_before,
+                    ),
+                ),
+                and_(
+                    outbox.c.dead_at.is_not(None),
+                    outbox.c.created_at < dead_before,
+                    or_(of_predictions, outbox.c.created_at < warnings_before),
+                ),
             )
         )
     ).rowcount

@@ -4,7 +4,14 @@ One door for what several modules hold: rows (`prediction_rows`), looks and snap
 the end (`settling`), lists (`pages`), erasing (`erasing`), history (`usage`).
 """
 
-from gateway.ledger.erasing import Erased, erase, expired, forget, removed_since
+from gateway.ledger.erasing import (
+    Erased,
+    erase,
+    expired,
+    forget,
+    mark_gone,
+    removed_since,
+)
 from gateway.ledger.looks import (
     Sighting,
     Snapshot,
@@ -51,6 +58,7 @@ __all__ = [
     "get_with_document",
     "ids_of",
     "look_at",
+    "mark_gone",
     "next_due",
     "note_missing",
     "page",
