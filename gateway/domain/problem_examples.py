@@ -28,6 +28,7 @@ EXAMPLES: tuple[tuple[Callable[..., Problem], Problem], ...] = (
     (problems.unknown_version, problems.unknown_version(_CONTACT)),
     (problems.trainings_not_allowed, problems.trainings_not_allowed(_CONTACT)),
     (problems.role_required, problems.role_required(Role.MANAGE, _CONTACT)),
+    (problems.invalid_query, problems.invalid_query("created_after", "it is not a time")),
     (problems.not_found, problems.not_found("prediction")),
     (problems.method_not_allowed, problems.method_not_allowed(("GET", "POST"))),
     (problems.idempotency_conflict, problems.idempotency_conflict()),
