@@ -1,0 +1,1 @@
+"""How fast the gateway is, beside what one would use instead: `python -m benchmarks`."""
