@@ -26,7 +26,8 @@ const jobs = {
       { input: loraInput, wait: poll },
       (prediction) => statuses.push(prediction.status),
     );
-    return { url: String(picture), statuses, ...(await bytesOf(picture)) };
+    const isString = typeof picture === "string";
+    return { isString, url: String(picture), statuses, ...(await bytesOf(picture)) };
   },
   async pollModel() {
     const [picture] = await replicate.run(flux, { input: fluxInput, wait: poll });
