@@ -18,7 +18,12 @@ _MODULES = {
     "users": "gateway.cli.users",
     "keys": "gateway.cli.keys",
     "predictions": "gateway.cli.predictions",
+    "usage": "gateway.cli.usage",
+    "export": "gateway.cli.usage",
     "webhooks": "gateway.cli.webhooks",
+    "mirror": "gateway.cli.storage",
+    "cache": "gateway.cli.storage",
+    "prune": "gateway.cli.storage",
     "config": "gateway.cli.config",
 }
 

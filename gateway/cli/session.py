@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import getpass
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property, wraps
 from pathlib import Path
@@ -83,7 +84,9 @@ class Session:
         detail: Mapping[str, object] | None = None,
     ) -> None:
         """Write into the audit what this command does, in its own transaction."""
-        audit.add(conn, self.clock.now(), _actor(), action, subject, detail)
+        audit.add(
+            conn, self.clock.now(), _actor(), action, subject, detail, source=socket.gethostname()
+        )
 
 
 def with_session(

@@ -11,7 +11,9 @@ from gateway.ledger.tables import audit
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One action. `detail` holds no secrets: that is for the writer to see to."""
+    """One action. `detail` holds no secrets: that is for the writer to see to. `source` is the
+    address or the machine that it came from.
+    """
 
     id: int
     at: float
@@ -19,6 +21,7 @@ class AuditRow:
     action: str
     subject: str
     detail: dict[str, object]
+    source: str = ""
 
 
 def add(
@@ -28,6 +31,7 @@ def add(
     action: str,
     subject: str,
     detail: Mapping[str, object] | None = None,
+    source: str = "",
 ) -> None:
     """Write an action down, in the transaction that does it."""
     conn.execute(
@@ -37,6 +41,7 @@ def add(
             action=action,
             subject=subject,
             detail=json.dumps(dict(detail)) if detail else None,
+            source=source or None,
         )
     )
 
@@ -50,12 +55,14 @@ def entries(conn: Connection, *, before_id: int | None = None, limit: int = 100)
         audit.c.action,
         audit.c.subject,
         audit.c.detail,
+        audit.c.source,
     )
     statement = select(*columns).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:
         statement = statement.where(audit.c.id < before_id)
     return [
-        AuditRow(*row[:5], json.loads(row[5]) if row[5] else {}) for row in conn.execute(statement)
+        AuditRow(*row[:5], json.loads(row[5]) if row[5] else {}, row[6] or "")
+        for row in conn.execute(statement)
     ]
 
 

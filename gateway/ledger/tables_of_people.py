@@ -69,5 +69,6 @@ audit = Table(
     text_column("action", nullable=False),
     text_column("subject", nullable=False),
     text_column("detail"),
+    text_column("source"),
     Index("ix_audit_at", "at"),
 )

@@ -1,0 +1,127 @@
+"""`usage`, `export`, `prune`, `mirror` and `cache`: what they print, and what they leave."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from gateway.domain.admission import Admitted
+from gateway.domain.usage import Usage
+from gateway.ledger import Connection, audit, creates, files
+from gateway.ledger import predictions as rows
+from tests.cli.conftest import Program
+from tests.cli.test_predictions import DAY, DOCUMENT, URL, in_ledger
+from tests.support.clock import START
+from tests.support.ledgers import prediction, reservation, settlement
+
+
+@pytest.fixture
+def full(program: Program) -> Program:
+    program.ok("users", "add", "alice", "--team", "research")
+    program.ok("users", "add", "bob")
+    alice, bob = (user["id"] for user in program.json("users", "list"))
+
+    def made(conn: Connection, name: str, user: str, model: str, at: float) -> None:
+        asked = reservation(f"c-{name}", user=user, model=model, at=at)
+        creates.reserve(conn, asked, [], None, lambda _, __: Admitted())
+        creates.record(conn, asked.id, prediction(name, created_at=at), [], at)
+
+    def work(conn: Connection) -> None:
+        made(conn, "p1", alice, "acme/picture", START - 3 * DAY)
+        made(conn, "p2", alice, "acme/text", START - DAY)
+        made(conn, "p3", bob, "acme/picture", START - 60)
+        rows.settle(
+            conn,
+            "p1",
+            settlement(
+                document=DOCUMENT,
+                files=[URL],
+                at=START - 3 * DAY + 60,
+                usage=Usage(1_500_000, 2),
+                cost_nano=3_000_000,
+            ),
+        )
+        rows.settle(
+            conn,
+            "p2",
+            settlement(at=START - DAY + 60, usage=Usage(500_000, 0, 10, 20), cost_nano=None),
+        )
+
+    in_ledger(program, lambda ledger: ledger.write(work))
+    return program
+
+
+def test_usage_adds_up_by_whatever_is_asked_for_in_three_forms(full: Program) -> None:
+    report = json.loads(full.ok("usage", "--by", "model", "--format", "json"))
+    costs = {line["model"]: line["estimated_cost_usd"] for line in report["lines"]}
+    assert costs == {"acme/picture": 0.003, "acme/text": None}
+    assert report["total"]["predictions"] == 3
+    assert report["total"]["running"] == 1
+    assert report["total"]["unpriced"] == 1
+    table = list(csv.DictReader(io.StringIO(full.ok("usage", "--by", "day", "--format", "csv"))))
+    assert [(line["day"], line["predict_seconds"]) for line in table] == [
+        ("2025-06-12", "1.5"),
+        ("2025-06-14", "0.5"),
+        ("2025-06-15", "0"),
+    ]
+    text = full.ok("usage", "--by", "model", "--since", "7d")
+    assert "≈ $0.003" in text
+    assert "unknown" in text
+    assert "total" in text
+    narrowed = json.loads(full.ok("usage", "--model", "ACME/text", "--format", "json"))
+    assert narrowed["total"]["input_tokens"] == 10
+    assert full.fails(1, "usage", "--user", "alise").count("alice") == 1
+    assert full.fails(2, "usage", "--since", "whenever")
+
+
+def test_export_writes_each_prediction_with_unknown_costs_empty(full: Program) -> None:
+    table = list(csv.DictReader(io.StringIO(full.ok("export"))))
+    assert [line["id"] for line in table] == ["p3", "p2", "p1"]
+    assert [line["estimated_cost_usd"] for line in table] == ["", "", "0.003"]
+    lines = full.ok("export", "--format", "jsonl", "--until", "2d").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["p1"]
+    assert "secret wish" not in full.ok("export")
+
+
+def stored(program: Program, content: bytes) -> None:
+    """Let the ledger believe that the file was fetched."""
+    in_ledger(
+        program,
+        lambda ledger: ledger.write(
+            lambda conn: files.stored(conn, URL, len(content), None, None, None, START - 2 * DAY)
+        ),
+    )
+
+
+def test_prune_goes_by_the_configuration_and_says_what_went(full: Program) -> None:
+    stored(full, b"picture")
+    assert "nothing to remove" in full.run("prune").stderr
+    config = full.folder / "gateway.toml"
+    config.write_text(config.read_text() + "\n[retention]\ndocuments_days = 2\nfiles_days = 1\n")
+    assert full.json("prune") == {"documents": 1, "files": 1}
+    assert full.json("prune") == {}
+    assert full.json("mirror", "stats")["files"] == {"gone": 1}
+    document = full.json("predictions", "show", "p1")["document"]
+    assert (document["input"], document["output"], document["data_removed"]) == ({}, None, True)
+    report = json.loads(full.ok("usage", "--format", "json"))
+    assert report["total"]["images"] == 2
+    entries = in_ledger(full, lambda ledger: ledger.read(audit.entries))
+    assert entries[0].action == "prune"
+    assert entries[0].source
+
+
+def test_mirror_verify_finds_lost_bytes_and_repair_asks_for_them_again(full: Program) -> None:
+    stored(full, b"picture")
+    result = full.run("mirror", "verify", "--json")
+    assert result.exit_code == 1
+    [fault] = json.loads(result.stdout)["faults"]
+    assert (fault["url"], fault["fault"]) == (URL, "bytes missing")
+    full.ok("mirror", "verify", "--repair")
+    assert full.json("mirror", "stats")["files"] == {"wanted": 1}
+    full.ok("mirror", "verify")
+
+
+def test_the_cache_is_counted_and_cleared(full: Program) -> None:
+    assert full.json("cache", "stats")["entries"] == 0
+    assert "Dropped 0 entries" in full.run("cache", "clear").stderr
