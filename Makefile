@@ -60,14 +60,19 @@ LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL
 	$(VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
+CLIENT_LOCKS := $(wildcard tests/clients/*/requirements.txt)
+
 lock: $(VENV)/.dev ## resolve the dependencies again (UPGRADE=1: the newest of all)
 	@$(LOCK) pyproject.toml --extra postgres --group build -o requirements.lock >/dev/null
 	@$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock \
 		-o requirements-dev.lock >/dev/null
-	@echo "wrote requirements.lock and requirements-dev.lock"
+	@for lock in $(CLIENT_LOCKS); do folder=$$(dirname $$lock); \
+		$(LOCK) $$folder/requirements.in \
+		$$([ ! -e $$folder/overrides.txt ] || echo --override $$folder/overrides.txt) -o $$lock >/dev/null; done
+	@echo "wrote requirements.lock, requirements-dev.lock and $(CLIENT_LOCKS)"
 
 clean: ## remove the environment and everything that was built (data stays)
-	@rm -rf $(VENV) build dist *.egg-info tests/clients/js/node_modules
+	@rm -rf $(VENV) build dist *.egg-info tests/clients/js/node_modules tests/clients/*/.venv
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find gateway tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
