@@ -79,7 +79,7 @@ class Channel:
         self._tail_bytes = 0
         self._news = asyncio.Event()
         self._beats = 0
-        self._told_at = rooms.clock.monotonic()
+        self._told_at = self._beat_at = rooms.clock.monotonic()
         self._claimed_at: float | None = None
         self._reading: asyncio.Task[bool] | None = None
         self._failed = False
@@ -172,7 +172,8 @@ class Channel:
             leading = self._claimed_at is not None
             if self._readers == 0 and now - self._left_at >= (rooms.linger_s if leading else 0):
                 return
-            if now - self._told_at >= HEARTBEAT_S:
+            if now - max(self._told_at, self._beat_at) >= HEARTBEAT_S:
+                self._beat_at = now
                 self._beats += 1
                 self._tell()
             try:
