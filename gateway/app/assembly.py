@@ -64,6 +64,7 @@ from gateway.upstream import Allowance, Downloads, Hooks, Streams, Upstream, Web
 from gateway.upstream.share import Kind
 from gateway.web.api import Api, Flows
 from gateway.web.delivery import Delivery
+from gateway.web.front import Front
 from gateway.web.health import MetricsPage, Readiness, disk_check
 from gateway.web.identity import KeyRing
 from gateway.web.middleware import Gate, middleware
@@ -491,14 +492,15 @@ class Gateway:
             ("reconciliation", reconcile, None),
             *own.loops,
         )
+        def observe_http(route: str, method: str, status: int, seconds: float) -> None:
+            metrics.http(route, method).done(status, seconds)
+
         served = Starlette(
             routes=routes(pages),
             exception_handlers={HTTPException: http_exception_response},
             middleware=middleware(
                 clock=clock,
-                observe=lambda route, method, status, seconds: metrics.http(route, method).done(
-                    status, seconds
-                ),
+                observe=observe_http,
                 gate=self.gate,
                 translate=translate,
                 allowed=partial(allowed_methods, tables=own.apps),
@@ -507,7 +509,17 @@ class Gateway:
         # An address with a slash too many is another one: the API's table knows which of them mean
         # the same, and a redirect is nothing that a client of it expects.
         served.router.redirect_slashes = False
-        return served
+        return Front(
+            served,
+            read,
+            count,
+            keys,
+            origins,
+            clock,
+            self.gate,
+            observe=observe_http,
+            aborted_setting=settings.compat.aborted_as,
+        )
 
     async def _end_work(self, tasks: Tasks) -> None:
         end_by = self.clock.monotonic() if self._end_by is None else self._end_by

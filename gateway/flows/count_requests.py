@@ -71,6 +71,30 @@ class CountRequests:
         for count in counts:
             count.fresh += 1
 
+    def admit_now(self, identity: Identity, *, spared: frozenset[Per]) -> bool:
+        """Count one request if that can be done without waiting and no rule refuses it.
+
+        Where it returns False nothing was counted, and :meth:`admit` has the answer.
+        """
+        rules = [pair for pair in identity.rules if pair[0].metric is Metric.REQUESTS]
+        if not rules:
+            return True
+        now = self._clock.now()
+        counts = []
+        for rule, subject in rules:
+            key = (subject, rule.per.value, rule.models_key, window(rule.per, now).start)
+            count = self._counts.get(key)
+            if count is None:
+                return False
+            count.rule = rule
+            counts.append(count)
+        binding = [count.standing for count in counts if count.rule.per not in spared]
+        if isinstance(decide(binding, 0, None, _ONE, now), QuotaRefused):
+            return False
+        for count in counts:
+            count.fresh += 1
+        return True
+
     def standings(self, identity: Identity) -> Sequence[Standing]:
         """Return what this worker knows of the caller's rules on requests."""
         now = self._clock.now()

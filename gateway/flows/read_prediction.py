@@ -8,10 +8,11 @@ from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.endings import removed
 from gateway.domain.finished import Finished, unpack
+from gateway.domain.plans import Identity
 from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.look import How, Look, PredictionVanished
 from gateway.flows.observe import cache_key
-from gateway.flows.present import JSON, Presenter, Shown, finished_of, may_read
+from gateway.flows.present import JSON, Presenter, Shown, finished_of, may_read, reads
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Row
 from gateway.metrics import Metrics
@@ -66,6 +67,20 @@ class ReadPrediction:
         if not may_read(caller, shown.user_id, shown.team):
             raise Refused(problems.not_found())
         return finished_answer(shown, request.if_none_match, self._clock.now())
+
+    def at_hand(
+        self, identity: Identity, prediction_id: str, origin: str, aborted_as: str
+    ) -> Shown | None:
+        """Return a finished prediction that is in memory and theirs to read; counts nothing."""
+        shown = self._memory.get((prediction_id, origin, aborted_as))
+        if shown is None or not reads(identity, shown.user_id, shown.team):
+            return None
+        return shown
+
+    def answer_at_hand(self, shown: Shown, if_none_match: str | None) -> Answer:
+        """Answer with what :meth:`at_hand` found."""
+        self._metrics.cache_result("memory", "hit")
+        return finished_answer(shown, if_none_match, self._clock.now())
 
     async def __call__(self, request: ReadRequest) -> Answer:
         """Answer with the prediction's document.

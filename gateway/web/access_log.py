@@ -32,8 +32,7 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp, clock: Clock, observe: Observe) -> None:
         self._app = app
-        self._clock = clock
-        self._observe = observe
+        self._note = Note(clock, observe)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection and write down what became of it."""
@@ -63,7 +62,16 @@ class AccessLog:
         finally:
             self._note(scope, seen)
 
-    def _note(self, scope: Scope, seen: Facts) -> None:
+
+class Note:
+    """Writes down what became of a request."""
+
+    def __init__(self, clock: Clock, observe: Observe) -> None:
+        self._clock = clock
+        self._observe = observe
+
+    def __call__(self, scope: Scope, seen: Facts) -> None:
+        """Measure it, and log a line."""
         seconds = self._clock.monotonic() - seen.started_at
         if seen.disconnected and not seen.finished:
             status = CLIENT_LEFT

@@ -67,29 +67,42 @@ def middleware(
     ]
 
 
+_EVERYWHERE = ((b"x-content-type-options", b"nosniff"),)
+
+# What models made is shown from our origin: it must not run scripts in its name. The usage page has
+# a policy of its own.
+OUTSIDE_DASHBOARD = (*_EVERYWHERE, (b"content-security-policy", b"sandbox"))
+
+
+class RequestNames:
+    """Names requests: as the client did, if that can be written everywhere."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._process = clock.new_id()[:12]
+        self._count = itertools.count(1)
+
+    def __call__(self, given: str | None) -> str:
+        """Return the name of a request that came with this one, or without any."""
+        if given is not None and _sane(given):
+            return given
+        # Such a name must be new, not unguessable: counting is cheaper than randomness.
+        return f"{self._process}-{next(self._count)}"
+
+
 class Envelope:
     """Names the request and puts the promised headers on its response."""
-
-    _EVERYWHERE = ((b"x-content-type-options", b"nosniff"),)
-    # What models made is shown from our origin: it must not run scripts in its name. The usage
-    # page has a policy of its own.
-    _OUTSIDE_DASHBOARD = (*_EVERYWHERE, (b"content-security-policy", b"sandbox"))
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
         self._clock = clock
-        self._process = clock.new_id()[:12]
-        self._count = itertools.count(1)
+        self._name = RequestNames(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection under a name."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = header(scope, b"x-request-id")
-        if request_id is None or not _sane(request_id):
-            # Such a name must be new, not unguessable: counting is cheaper than randomness.
-            request_id = f"{self._process}-{next(self._count)}"
+        request_id = self._name(header(scope, b"x-request-id"))
         log.bind_request(request_id)
         client = scope.get("client")
         keep_facts(
@@ -104,7 +117,7 @@ class Envelope:
         path: str = scope["path"]
         inside = path.startswith("/dashboard") and path[10:11] in ("", "/")
         extra = (
-            *(self._EVERYWHERE if inside else self._OUTSIDE_DASHBOARD),
+            *(_EVERYWHERE if inside else OUTSIDE_DASHBOARD),
             (b"x-request-id", request_id.encode()),
         )
 
