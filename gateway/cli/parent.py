@@ -13,9 +13,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from gateway.app import certificates_of
 from gateway.cli.commands import Failed
 from gateway.cli.listening import Sockets
 from gateway.cli.publishing import publish, republish
+from gateway.cli.serving import opened
 from gateway.cli.worker import CERTIFICATES, DRAIN, FORCE, READY, Orders
 from gateway.clock import Clock
 from gateway.ledger import LedgerError
@@ -92,6 +94,8 @@ class Parent:
         for ending in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(ending, partial(self._stop, ending))
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        # Once and for all workers: a fault is told once, and a new authority is made by one.
+        opened(certificates_of(self._settings, self._clock))
         try:
             # Here and not by the workers: one that replaces another must not bring back old plans.
             for line in await publish(self._settings, self._settings, self._clock):

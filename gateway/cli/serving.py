@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.app import CertificateUnusable, Gateway, certificates_of
+from gateway.app import Certificates, CertificateUnusable, Gateway, certificates_of
 from gateway.app.tls import LOOK_EVERY_S
 from gateway.cli.commands import Failed
 from gateway.cli.listening import BACKLOG, Sockets
@@ -64,10 +65,7 @@ class Serving:
         """
         config = self._server.config
         config.load()
-        try:
-            config.ssl = None if self._certificates is None else self._certificates.open()
-        except CertificateUnusable as error:
-            raise Failed(f"server.tls: {error}") from error
+        config.ssl = opened(self._certificates)
         self._server.on_ready = on_ready
 
         async def serve() -> None:
@@ -139,6 +137,14 @@ class Serving:
                     await self._look_now.wait()
             self._look_now.clear()
             await asyncio.to_thread(self._certificates.refresh)
+
+
+def opened(certificates: Certificates | None) -> ssl.SSLContext | None:
+    """Return the listener's context, None where nothing is encrypted. Raises Failed."""
+    try:
+        return None if certificates is None else certificates.open()
+    except CertificateUnusable as error:
+        raise Failed(f"server.tls: {error}") from error
 
 
 class _Server(uvicorn.Server):

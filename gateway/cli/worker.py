@@ -7,6 +7,7 @@ ready. It has a session of its own, so that a terminal's Ctrl-C reaches the pare
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from gateway.cli.logs import configure_log
 from gateway.cli.serving import Serving
 from gateway.clock import SystemClock
 from gateway.settings import Settings, handed_over, taken_over
+
+_log = logging.getLogger(__name__)
 
 DRAIN = "drain"
 FORCE = "force"
@@ -68,7 +71,8 @@ def main() -> None:
     ears = _Ears(serving, rest)
     try:
         serving.run(ears.listen, lambda: _say(READY))
-    except Failed:
+    except Failed as error:
+        _log.critical("%s", error.message)
         sys.exit(COULD_NOT_START)
 
 

@@ -38,12 +38,16 @@ class Processes:
 
     def __init__(self, folder: Path, toml: str, simulator: Mapping[str, object]) -> None:
         self._tls = "[server.tls]" in toml
+        found = re.search(r'^cert_file = "(.*)"', toml, re.MULTILINE)
+        self.trusted = None if found is None else Path(found[1])
         self._starts = 0
         self.folder = folder
         self.data_dir = folder / "data"
         self.config = folder / "gateway.toml"
         self.config.write_text(toml, encoding="utf-8")
         self.port = free_port()
+        self.host = "127.0.0.1"
+        """Where the next start listens; this machine's loopback reaches it in any case."""
         self.environment: dict[str, str] = {}
         """What the next start's environment has besides."""
         self._log = (folder / "gateway.log").open("ab")
@@ -75,7 +79,7 @@ class Processes:
             [
                 sys.executable,
                 *("-m", "gateway", "--config", str(self.config)),
-                *("serve", "--host", "127.0.0.1", "--port", str(self.port)),
+                *("serve", "--host", self.host, "--port", str(self.port)),
             ],
             cwd=ROOT,
             env=self._environment(),
@@ -108,7 +112,7 @@ class Processes:
         """What makes a client of this test trust the gateway."""
         if not self._tls:
             return False  # nothing to check, and reading the usual authorities takes 30 ms
-        ca = self.data_dir / "tls" / "ca.pem"
+        ca = self.trusted or self.data_dir / "tls" / "ca.pem"
         return ssl.create_default_context(cafile=str(ca)) if ca.exists() else True
 
     def _environment(self) -> dict[str, str]:
@@ -277,10 +281,13 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def processes(toml: str = "", **simulator: object) -> Iterator[Processes]:
+def processes(
+    toml: str = "", *, host: str = "127.0.0.1", **simulator: object
+) -> Iterator[Processes]:
     """Run a simulator (its command line's options as keywords) and a gateway with this file."""
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         both = Processes(Path(folder), toml, simulator)
+        both.host = host
         try:
             both.start()
             yield both
