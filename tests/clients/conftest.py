@@ -1,24 +1,119 @@
-"""One gateway process for all the official clients' tests, with a quick simulated Replicate."""
+"""One gateway process for all the clients' tests, and a network in which there is nothing else.
 
-from collections.abc import Iterator
+The simulated Replicate behind it is quick. Clients run in the closed network, where that can be
+made: see `closed`, `run` and tests/support/closed_network.py.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests.support.closed_network import ClosedNetwork, closed_network, why_not
 from tests.support.process import Processes, processes
+from tests.support.receiving import Receiver, receiver
+from tests.support.tools import must_be_there
 
 TOML = """
 [upstream]
 poll_interval_ms = 100
 creates_per_minute = 6000
+[webhooks]
+allow_private_addresses = true
+[plans.default]
+trainings = true
 """
+
+Run = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Processes]:
     """Both processes; the tests of a group share them."""
-    with processes(TOML, speed=4, creates_per_minute=6000) as both:
+    # Every address: the closed network's end is made only when the port is known.
+    with processes(TOML, host="0.0.0.0", speed=4, creates_per_minute=6000) as both:
         yield both
+
+
+@pytest.fixture(scope="session")
+def network(gateway: Processes) -> Iterator[ClosedNetwork | None]:
+    """The closed network; None where none can be made, which test_closed_network.py says."""
+    if why_not() is not None:
+        yield None
+        return
+    with closed_network(gateway.port) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def base(gateway: Processes, network: ClosedNetwork | None) -> str:
+    """What clients are given in the place of https://api.replicate.com."""
+    if network is None:
+        return gateway.base
+    return f"http://{network.gateway}:{gateway.port}/replicate"
+
+
+@pytest.fixture
+def closed(base: str, network: ClosedNetwork | None) -> Iterator[None]:
+    """Let a test run in the closed network, and fail if it tried to reach anything else."""
+    if network is None:
+        yield
+        return
+    network.attempts()
+    with network.entered():
+        yield
+    assert network.attempts() == [], "the client tried to reach more than the gateway"
+
+
+@pytest.fixture
+def run(network: ClosedNetwork | None) -> Run:
+    """Runs a client's process in the closed network; returns what it prints.
+
+    Fails if that process tried to reach anything but the gateway.
+    """
+
+    def run_closed(
+        *command: str, cwd: Path, env: Mapping[str, str], given: str = "", timeout_s: float = 90
+    ) -> str:
+        if network is not None:
+            network.attempts()
+        done = subprocess.run(
+            network.inside(*command) if network is not None else command,
+            cwd=cwd,
+            env={"PATH": os.environ["PATH"], **env},
+            input=given,
+            text=True,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if network is not None:
+            assert network.attempts() == [], "the client tried to reach more than the gateway"
+        return done.stdout
+
+    return run_closed
+
+
+def installed(folder: Path, program: str) -> Path:
+    """Return a client's program, which `make test` installs; skip, in CI fail, without it."""
+    found = folder / program
+    if not found.exists():
+        reason = f"{folder.name} is not installed: run .ci/tools"
+        if must_be_there():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[Receiver]:
+    """Somebody's webhook, outside the closed network, where the gateway reaches it."""
+    with receiver() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

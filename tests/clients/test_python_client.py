@@ -12,9 +12,11 @@ from replicate.exceptions import ModelError, ReplicateError
 from replicate.helpers import FileOutput
 
 from tests.clients.examples import FLUX, FLUX_INPUT, LORA, LORA_INPUT, LORA_VERSION
-from tests.support.process import Processes
 
-pytestmark = pytest.mark.xdist_group("official clients")
+pytestmark = [
+    pytest.mark.usefixtures("closed"),
+    pytest.mark.xdist_group("official clients"),
+]
 
 HELLO_VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
 
@@ -25,8 +27,8 @@ def poll_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(gateway: Processes, key: str) -> Iterator[Client]:
-    client = Client(api_token=key, base_url=gateway.base)
+def client(base: str, key: str) -> Iterator[Client]:
+    client = Client(api_token=key, base_url=base)
     yield client
     client._client.close()
 
@@ -48,9 +50,9 @@ def test_run_blocking_gives_the_picture(client: Client) -> None:
         assert image.format == "JPEG"
 
 
-def test_run_polling_gives_the_mirrored_address(client: Client, gateway: Processes) -> None:
+def test_run_polling_gives_the_mirrored_address(client: Client, base: str) -> None:
     (url,) = client.run(FLUX, input=FLUX_INPUT, wait=False)
-    assert str(url).startswith(f"{gateway.base}/delivery/127.0.0.1:")
+    assert str(url).startswith(f"{base}/delivery/127.0.0.1:")
     assert picture(str(url)) == "JPEG"
 
 
@@ -75,12 +77,12 @@ def test_a_model_that_fails_raises_the_clients_own_error(client: Client) -> None
         client.run("simulated/failing", input={"message": "out of paint", "seconds": 0.1})
 
 
-def test_create_get_and_wait(client: Client, gateway: Processes) -> None:
+def test_create_get_and_wait(client: Client, base: str) -> None:
     made = client.predictions.create(version=LORA_VERSION, input=LORA_INPUT)
     assert made.completed_at is None
     assert made.urls is not None
-    assert made.urls["get"] == f"{gateway.base}/v1/predictions/{made.id}"
-    assert made.urls["cancel"] == f"{gateway.base}/v1/predictions/{made.id}/cancel"
+    assert made.urls["get"] == f"{base}/v1/predictions/{made.id}"
+    assert made.urls["cancel"] == f"{base}/v1/predictions/{made.id}/cancel"
     assert made.input == LORA_INPUT
     made.wait()
     assert made.status == "succeeded"
@@ -107,13 +109,13 @@ def test_cancel(client: Client) -> None:
     assert client.predictions.cancel(made.id).status == "canceled"
 
 
-def test_list_pages_through_ones_own(gateway: Processes, prolific: tuple[str, set[str]]) -> None:
+def test_list_pages_through_ones_own(base: str, prolific: tuple[str, set[str]]) -> None:
     key, made = prolific
-    client = Client(api_token=key, base_url=gateway.base)
+    client = Client(api_token=key, base_url=base)
     first = client.predictions.list()
     assert len(first.results) == 100
     assert first.next is not None
-    assert first.next.startswith(f"{gateway.base}/v1/predictions?")
+    assert first.next.startswith(f"{base}/v1/predictions?")
     second = client.predictions.list(first.next)
     assert {item.id for page in (first, second) for item in page.results} == made
     assert second.next is None
@@ -126,8 +128,8 @@ def test_pages_of_models_are_followed_through_the_gateway(client: Client) -> Non
     assert client.models.get(FLUX).latest_version is not None
 
 
-def test_a_wrong_key_is_the_clients_own_error(gateway: Processes) -> None:
-    stranger = Client(api_token="hk-nobody", base_url=gateway.base)
+def test_a_wrong_key_is_the_clients_own_error(base: str) -> None:
+    stranger = Client(api_token="hk-nobody", base_url=base)
     with pytest.raises(ReplicateError, match="valid authentication token") as caught:
         stranger.predictions.list()
     assert caught.value.status == 401
