@@ -119,8 +119,12 @@ class Bench:
         for who, server in (("Starlette + httpx", self._proxy), ("gateway", self._gateway)):
             wire = request("POST", server.url + path, self._headers, body)
             times = 1000 if server is self._proxy else 400
-            run = await _measured(server, lambda w=wire, s=server, n=times: so_often(s.url, w, 16, n))
-            found.append(Line(who, run, "every one recorded durably" if server is self._gateway else ""))
+            run = await _measured(
+                server, lambda w=wire, s=server, n=times: so_often(s.url, w, 16, n)
+            )
+            found.append(
+                Line(who, run, "every one recorded durably" if server is self._gateway else "")
+            )
         return found
 
     async def files(self) -> list[Line]:
@@ -174,7 +178,9 @@ def _show(console: Console, title: str, lines: list[Line]) -> None:
     for line in lines:
         table.add_row(
             line.who,
-            f"{line.run.per_second:,.0f}" if line.run.per_second >= 10 else f"{line.run.per_second:.1f}",
+            f"{line.run.per_second:,.0f}"
+            if line.run.per_second >= 10
+            else f"{line.run.per_second:.1f}",
             f"{line.run.cpu_us:,.0f}",
             f"{line.run.cpu_us / first:.2f}",
             line.note,

@@ -34,7 +34,9 @@ class Unexpected(Exception):
 class _Line(asyncio.Protocol):
     """One connection: sends the request, counts the answer, sends it again."""
 
-    def __init__(self, request: bytes, more: Callable[[], bool], done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, request: bytes, more: Callable[[], bool], done: asyncio.Future[None]
+    ) -> None:
         self._request = request
         self._more = more
         self._done = done

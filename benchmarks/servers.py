@@ -126,7 +126,14 @@ class Servers:
     def application(self, name: str, **variables: str) -> Server:
         """Start one of the peers on uvicorn."""
         port = free_port()
-        arguments = [sys.executable, "-m", "uvicorn", f"benchmarks.peers:{name}", "--port", str(port)]
+        arguments = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            f"benchmarks.peers:{name}",
+            "--port",
+            str(port),
+        ]
         process = self._start([*arguments, "--no-access-log", "--log-level", "warning"], variables)
         return self._keep(Server(name, f"http://127.0.0.1:{port}", process)).ready("/replicate/v1")
 

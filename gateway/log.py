@@ -171,6 +171,8 @@ def configure(
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
+    # Not written by either formatter, and found out anew for every record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # A handler of their own would let their lines out unmasked.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"):
         library = logging.getLogger(name)
