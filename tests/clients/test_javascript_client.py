@@ -1,17 +1,15 @@
 """The official JavaScript client, unmodified, told nothing but another base URL and a key."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.conftest import Run, installed
 from tests.clients.examples import FLUX, FLUX_INPUT, LORA, LORA_INPUT, LORA_VERSION
-from tests.support.process import Processes
-from tests.support.tools import must_be_there, program
+from tests.support.tools import program
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("official clients")]
 
@@ -20,52 +18,24 @@ Job = Callable[..., dict[str, Any]]
 JPEG = [0xFF, 0xD8, 0xFF]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
-    """The client must be there: `make test` installs it."""
-    if not (FOLDER / "node_modules" / "replicate").is_dir():
-        reason = "the JavaScript client is not installed: npm ci --prefix tests/clients/js"
-        if must_be_there():
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
 @pytest.fixture
-def job(gateway: Processes, key: str) -> Job:
+def job(run: Run, base: str, key: str) -> Job:
     """Runs one of the jobs in run.mjs and returns what it found out."""
+    installed(FOLDER / "node_modules", "replicate")
+    examples = {
+        "flux": FLUX,
+        "fluxInput": FLUX_INPUT,
+        "lora": f"{LORA}:{LORA_VERSION}",
+        "loraInput": LORA_INPUT,
+    }
 
-    def run(name: str, used: str = key) -> dict[str, Any]:
-        examples = {
-            "flux": FLUX,
-            "fluxInput": FLUX_INPUT,
-            "lora": f"{LORA}:{LORA_VERSION}",
-            "loraInput": LORA_INPUT,
-        }
-        done = subprocess.run(
-            [str(program("node")), "run.mjs", name],
-            cwd=FOLDER,
-            env={
-                "PATH": os.environ["PATH"],
-                "BASE_URL": f"{gateway.base}/v1",
-                "KEY": used,
-                "EXAMPLES": json.dumps(examples),
-            },
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        found: dict[str, Any] = json.loads(done.stdout)
+    def run_job(name: str, used: str = key) -> dict[str, Any]:
+        env = {"BASE_URL": f"{base}/v1", "KEY": used, "EXAMPLES": json.dumps(examples)}
+        said = run(str(program("node")), "run.mjs", name, cwd=FOLDER, env=env)
+        found: dict[str, Any] = json.loads(said)
         return found
 
-    return run
-
-
-def test_the_lock_names_digests_and_no_place_to_download_from() -> None:
-    lock = json.loads((FOLDER / "package-lock.json").read_text())
-    packages = [item for name, item in lock["packages"].items() if name]
-    assert all("integrity" in item and "resolved" not in item for item in packages)
-    assert lock["packages"]["node_modules/replicate"]["version"] == "1.4.0"
+    return run_job
 
 
 def test_run_blocking_gives_the_picture_as_a_file(job: Job) -> None:
@@ -74,9 +44,9 @@ def test_run_blocking_gives_the_picture_as_a_file(job: Job) -> None:
     assert found["head"][:3] == JPEG
 
 
-def test_run_polling_gives_the_mirrored_address(job: Job, gateway: Processes) -> None:
+def test_run_polling_gives_the_mirrored_address(job: Job, base: str) -> None:
     found = job("poll")
-    assert found["url"].startswith(f"{gateway.base}/delivery/127.0.0.1:")
+    assert found["url"].startswith(f"{base}/delivery/127.0.0.1:")
     assert found["type"] == "image/webp"
     assert bytes(found["head"][8:12]) == b"WEBP"
     assert found["statuses"][-1] == "succeeded"
