@@ -28,6 +28,17 @@ async def get():
 other = asyncio.run(get())
 print(json.dumps([one.status, other.status]))
 """
+PY2_IMPATIENT = """
+import json, os
+from replicate import Replicate
+client = Replicate(
+    bearer_token=os.environ["KEY"], base_url=os.environ["BASE_URL"], timeout=1.5, max_retries=2
+)
+made = client.models.predictions.create(
+    model_owner="simulated", model_name="echo", input={"value": "impatient"}
+)
+print(json.dumps(made.id))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +71,23 @@ def test_python_2_reads_canceled(aborted: str, run: Run, base: str, key: str) ->
         given = {"KEY": key, "BASE_URL": address, "PREDICTION": aborted}
         found = json.loads(run(str(python), "-c", PY2_GET, cwd=PY2, env=given))
         assert found == ["canceled", "canceled"]
+
+
+def test_python_2_that_gives_up_waiting_and_retries_makes_one_prediction(
+    gateway: Processes, run: Run, base: str, key: str
+) -> None:
+    python = installed(PY2, ".venv/bin/python")
+    fault = {"kind": "slow", "match": "*.create", "seconds": 3.5, "contains": "impatient"}
+    gateway.steer("POST", "/faults", fault)
+    made = json.loads(
+        run(str(python), "-c", PY2_IMPATIENT, cwd=PY2, env={"KEY": key, "BASE_URL": base})
+    )
+    of_this = [
+        entry
+        for entry in gateway.steer("GET", "/predictions")
+        if entry["input"] == {"value": "impatient"}
+    ]
+    assert [entry["id"] for entry in of_this] == [made]
 
 
 @pytest.mark.node
