@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.cache import Cache
 from gateway.clock import Clock
+from gateway.flows.administer import Administer
 from gateway.flows.count_requests import CountRequests
 from gateway.flows.erase_predictions import ErasePredictions
 from gateway.flows.forget_erased import ForgetErased
@@ -17,6 +18,10 @@ from gateway.flows.show_rows import ListRows
 from gateway.ledger import Ledger
 from gateway.mirror import Mirror
 from gateway.settings import Settings
+from gateway.web.admin import AdminApi, AdminFlows
+from gateway.web.admin.people import People
+from gateway.web.admin.records import Records
+from gateway.web.admin.storage import Storage
 from gateway.web.endpoints import EndpointApp
 from gateway.web.identity import KeyRing
 from gateway.web.me_api import MeApi
@@ -57,9 +62,20 @@ def accounts(
     make_room = MakeRoom(ledger, mirror, clock, room)
     prune = pruning(settings, ledger, mirror, clock, erase, make_room)
     me = MeApi(ledger, clock, usage, limits, rows, erase)
+    administer = Administer(ledger, clock, lambda: keys.policy)
+    admin = AdminApi(
+        AdminFlows(
+            People(ledger, clock, administer, limits, erase, lambda: keys.policy),
+            Records(ledger, clock, administer, usage, rows, erase),
+            Storage(ledger, clock, administer, cache, mirror, settings.mirror.max_bytes, prune),
+        )
+    )
     most = settings.server.max_body_bytes
     return Accounts(
-        apps=(EndpointApp(me.table(), keys, origins, count.admit, most),),
+        apps=tuple(
+            EndpointApp(table, keys, origins, count.admit, most)
+            for table in (me.table(), admin.table)
+        ),
         loops=(
             (
                 "erasures",

@@ -32,6 +32,7 @@ EXAMPLES: tuple[tuple[Callable[..., Problem], Problem], ...] = (
     (problems.not_found, problems.not_found("prediction")),
     (problems.method_not_allowed, problems.method_not_allowed(("GET", "POST"))),
     (problems.idempotency_conflict, problems.idempotency_conflict()),
+    (problems.already_exists, problems.already_exists("a user named alice")),
     (problems.gone, problems.gone("file")),
     (problems.too_large, problems.too_large(33_554_432)),
     (problems.range_not_satisfiable, problems.range_not_satisfiable(20_480)),

@@ -131,6 +131,11 @@ def idempotency_conflict() -> Problem:
     )
 
 
+def already_exists(what: str) -> Problem:
+    """409: there is one of this name already."""
+    return _final(409, "Already exists", f"There is {printable(what)} already")
+
+
 def gone(what: str = "file") -> Problem:
     """410: it was here, and retention or its owner removed it."""
     return _final(410, "Gone", f"This {printable(what)} has been removed")

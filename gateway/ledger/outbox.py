@@ -187,8 +187,11 @@ def list_events(
     user_id: str | None = None,
     prediction_id: str | None = None,
     limit: int = 100,
+    before: tuple[float, str] | None = None,
 ) -> list[OutboxRow]:
-    """List events, newest first; `state` is pending, delivered or dead."""
+    """List events, newest first; `state` is pending, delivered or dead. `before` is the time and
+    id of the last event of the page before.
+    """
     statement = select(*_COLUMNS).order_by(outbox.c.created_at.desc(), outbox.c.id).limit(limit)
     if state is not None:
         statement = statement.where(_STATES[state])
@@ -196,6 +199,10 @@ def list_events(
         statement = statement.where(outbox.c.user_id == user_id)
     if prediction_id is not None:
         statement = statement.where(outbox.c.prediction_id == prediction_id)
+    if before is not None:
+        at, name = before
+        older = or_(outbox.c.created_at < at, and_(outbox.c.created_at == at, outbox.c.id > name))
+        statement = statement.where(older)
     return [OutboxRow(*row) for row in conn.execute(statement)]
 
 

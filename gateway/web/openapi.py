@@ -17,7 +17,7 @@ Json = Mapping[str, object]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 """What stands for one thing in a path: an id, or the name of a user or team."""
 
-_ALWAYS = (400, 401, 429, 500, 503)
+_ALWAYS = (400, 401, 403, 500, 503)
 _PROBLEM: Json = {
     "type": "object",
     "title": "Problem",
