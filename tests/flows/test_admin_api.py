@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
 
 from tests.support.creating import API, FLUX, create, created
 from tests.support.running import Running, running
@@ -201,6 +202,7 @@ def test_the_running_gateway_keeps_to_its_own_description(
     key = admin.headers["authorization"]
     tried = 0
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
         operation = result.ok()
 
         @settings(
