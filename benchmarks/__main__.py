@@ -1,7 +1,7 @@
 """`python -m benchmarks`: the gateway beside its peers, in one run, as ratios.
 
-Wall times vary twofold on a busy machine, so the servers' processor time is what counts; the ratio is
-to the first line of each table. Takes less than a minute.
+Wall times vary twofold on a busy machine, so the servers' processor time is what counts; the ratio
+is to the first line of each table. Takes less than a minute.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,9 @@ class Bench:
         for who, server in (("Starlette + httpx", self._proxy), ("gateway", self._gateway)):
             wire = request("POST", server.url + path, self._headers, body)
             times = 1000 if server is self._proxy else 400
-            run = await _measured(
-                server, lambda w=wire, s=server, n=times: so_often(s.url, w, 16, n)
-            )
-            found.append(
-                Line(who, run, "every one recorded durably" if server is self._gateway else "")
-            )
+            run = await _measured(server, partial(so_often, server.url, wire, 16, times))
+            note = "every one recorded durably" if server is self._gateway else ""
+            found.append(Line(who, run, note))
         return found
 
     async def files(self) -> list[Line]:
@@ -141,7 +139,7 @@ class Bench:
             if server is None:
                 continue
             wire = request("GET", server.url + path, self._headers)
-            run = await _measured(server, lambda w=wire, s=server: so_often(s.url, w, 4, 8))
+            run = await _measured(server, partial(so_often, server.url, wire, 4, 8))
             assert run.bytes == 8 * FILE_BYTES, (who, run)
             per_gb = run.cpu_s / run.bytes * 1e9
             note = f"{run.bytes / run.seconds / 1e6:,.0f} MB/s, {per_gb:.2f} CPU s per GB"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -124,15 +125,20 @@ async def so_often(url: str, wire: bytes, clients: int, times: int) -> Run:
     return await _run(url, wire, clients, lambda: next(left, None) is not None)
 
 
+def _same(line: _Line) -> _Line:
+    return line
+
+
 async def _run(url: str, wire: bytes, clients: int, more: Callable[[], bool]) -> Run:
     loop = asyncio.get_running_loop()
     where = urlsplit(url)
     assert where.hostname is not None
+    assert where.port is not None
     started = time.perf_counter()
     lines = []
     for _ in range(clients):
         line = _Line(wire, more, loop.create_future())
-        await loop.create_connection(lambda line=line: line, where.hostname, where.port)
+        await loop.create_connection(partial(_same, line), where.hostname, where.port)
         lines.append(line)
     await asyncio.gather(*(line._done for line in lines))
     seconds = time.perf_counter() - started

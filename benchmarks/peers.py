@@ -1,8 +1,8 @@
 """What one would use instead of the gateway: two small applications on the same server.
 
 `raw` is the floor: an application without a framework, prebuilt bytes, nothing is checked. It also
-serves one file, in pieces as large as the gateway's. `passthrough` is the proxy that one writes in an
-afternoon: Starlette, httpx, the token put in, nothing kept. Both are started by
+serves one file, in pieces as large as the gateway's. `passthrough` is the proxy that one writes in
+an afternoon: Starlette, httpx, the token put in, nothing kept. Both are started by
 `uvicorn benchmarks.peers:…`; their surroundings come from the environment.
 """
 
@@ -46,7 +46,7 @@ async def raw(scope: Scope, receive: Receive, send: Send) -> None:
         await send(_START)
         await send(_END)
         return
-    size = Path(_FILE).stat().st_size
+    size = await asyncio.to_thread(os.path.getsize, _FILE)
     headers = [(b"content-length", str(size).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     file = await asyncio.to_thread(open, _FILE, "rb")

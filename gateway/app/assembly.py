@@ -21,6 +21,7 @@ from gateway.app.accounts import accounts, room_of
 from gateway.app.files import file_flows
 from gateway.app.gauges import of_ledger, of_machine
 from gateway.app.policy import policy_of
+from gateway.app.secret import SECRET_FACT
 from gateway.cache import Cache, MemoryLru
 from gateway.clock import Clock
 from gateway.domain import problems
@@ -65,7 +66,7 @@ from gateway.upstream.share import Kind
 from gateway.web.api import Api, Flows
 from gateway.web.delivery import Delivery
 from gateway.web.front import Front
-from gateway.web.health import MetricsPage, Readiness, disk_check
+from gateway.web.health import Alive, MetricsPage, Readiness, disk_check
 from gateway.web.identity import KeyRing
 from gateway.web.middleware import Gate, middleware
 from gateway.web.origin import Origins
@@ -81,7 +82,6 @@ _MEMORY_BYTES = 64 * 1024 * 1024
 _MEMORY_ITEMS = 20_000
 # So many that wait for the account's allowance make readers look at its list instead.
 _CROWD = 4
-_PREPARED = "stream_secret"
 
 
 _Loop = tuple[str, Callable[[], Awaitable[float]], Kick | None]
@@ -187,7 +187,7 @@ class Gateway:
             policy = policy_of(settings).to_json()
             await ledger.write(partial(published.publish, policy_json=policy, now=clock.now()))
         secret = await ledger.write(
-            partial(published.remember, name=_PREPARED, value=clock.secret(32).hex())
+            partial(published.remember, name=SECRET_FACT, value=clock.secret(32).hex())
         )
         stream_tokens = StreamTokens(bytes.fromhex(secret))
         urls = UrlMap(_origins(settings), stream_tokens)
@@ -444,6 +444,7 @@ class Gateway:
                 (kind, StreamPage(kind, relay, origins, self.gate)) for kind in STREAM_KINDS
             ),
             tables=own.apps,
+            alive=Alive(bytes.fromhex(secret)),
             readiness=Readiness(
                 clock,
                 {
@@ -492,6 +493,7 @@ class Gateway:
             ("reconciliation", reconcile, None),
             *own.loops,
         )
+
         def observe_http(route: str, method: str, status: int, seconds: float) -> None:
             metrics.http(route, method).done(status, seconds)
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gateway.clock import Clock
 from gateway.domain import problems
+from gateway.domain.instance import NONCE_HEADER, PROOF_HEADER, proof
 from gateway.domain.plans import Identity, Role
 from gateway.domain.problems import Problem
 from gateway.metrics import CONTENT_TYPE
@@ -32,9 +33,20 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this, and neither documents nor the ledger's log can be written for long."""
 
 
-async def healthz(_: Request) -> Response:
-    """Answer 200: the loop runs."""
-    return Response(b"ok\n", media_type="text/plain")
+class Alive:
+    """Answers 200: the loop runs. To a nonce also with the proof that it is this gateway."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    async def healthz(self, request: Request) -> Response:
+        """Answer at once; nothing is looked at."""
+        response = Response(b"ok\n", media_type="text/plain")
+        nonce = header(request.scope, NONCE_HEADER.encode())
+        answer = None if nonce is None else proof(self._secret, nonce)
+        if answer is not None:
+            response.headers[PROOF_HEADER] = answer
+        return response
 
 
 class Readiness:

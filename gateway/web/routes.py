@@ -19,7 +19,7 @@ from gateway.upstream.operations import MethodNotAllowed, match
 from gateway.web.api import PREFIX, Api
 from gateway.web.delivery import Delivery
 from gateway.web.endpoints import EndpointApp
-from gateway.web.health import MetricsPage, Readiness, healthz
+from gateway.web.health import Alive, MetricsPage, Readiness
 from gateway.web.streams import StreamPage
 
 
@@ -33,6 +33,7 @@ class Pages:
     """By the kind that their addresses begin with."""
     tables: tuple[EndpointApp, ...]
     """The gateway's own addresses, by their prefixes."""
+    alive: Alive
     readiness: Readiness
     metrics: MetricsPage
 
@@ -64,7 +65,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         AnyMethod("/replicate/{path:path}", pages.api),
         *(AnyMethod(f"/v1/{kind}/{{token}}", page) for kind, page in pages.streams),
         *(AnyMethod(f"{app.table.prefix}/{{path:path}}", app) for app in pages.tables),
-        Route("/healthz", healthz),
+        Route("/healthz", pages.alive.healthz),
         Route("/readyz", pages.readiness.readyz),
         Route("/metrics", pages.metrics.page),
     ]

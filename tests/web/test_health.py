@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gateway.domain.plans import Identity, Plan, Role
-from gateway.web.health import Check, MetricsPage, Readiness, disk_check, healthz
+from gateway.web.health import Alive, Check, MetricsPage, Readiness, disk_check
 from gateway.web.problem_response import ProblemError
 from gateway.web.request_facts import Facts, keep_facts
 from tests.support.clock import ManualClock
@@ -39,7 +39,7 @@ def readiness(
 
 
 async def test_alive_is_alive() -> None:
-    heard = await call(Starlette(routes=[Route("/healthz", healthz)]), make_scope("/healthz"))
+    heard = await call(Starlette(routes=[Route("/healthz", Alive(b"s" * 32).healthz)]), make_scope("/healthz"))
     assert heard.status == 200
 
 
