@@ -57,6 +57,7 @@ from gateway.flows.reupload_output import ReuploadOutput
 from gateway.flows.shared_allowance import SharedAllowance
 from gateway.flows.stream_channel import Rooms
 from gateway.flows.upstream_lists import UpstreamLists
+from gateway.flows.warn_of_quotas import WarnOfQuotas
 from gateway.ledger import Ledger, published, workers
 from gateway.metrics import Metrics
 from gateway.mirror import Mirror, MirrorEvents
@@ -278,6 +279,7 @@ class Gateway:
         poll_interval_s = settings.upstream.poll_interval_ms / 1000
         follow_kick, fetch_kick, deliver_kick = Kick(), Kick(), Kick()
         announce = Announce(presenter, clock, deliver_kick.kick)
+        warn = WarnOfQuotas(ledger, clock, lambda: keys.policy, deliver_kick.kick)
         observe = Observe(
             ledger,
             cache,
@@ -288,6 +290,7 @@ class Gateway:
             files_wanted=fetch_kick.kick,
             poll_interval_s=poll_interval_s,
             announce=announce,
+            warn=warn,
         )
         lists = UpstreamLists(upstream, clock)
         statuses = ReadStatuses(ledger, lists, observe, clock, tasks.spawn)
@@ -363,6 +366,7 @@ class Gateway:
             ),
             observe=observe,
             announce=announce,
+            warn=warn,
             presenter=presenter,
             urls=urls,
             clock=clock,
@@ -381,7 +385,7 @@ class Gateway:
             metrics,
             poll_interval_s,
         )
-        count = CountRequests(ledger, clock, metrics)
+        count = CountRequests(ledger, clock, metrics, warn)
         own = accounts(
             settings=settings,
             ledger=ledger,

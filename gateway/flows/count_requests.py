@@ -16,6 +16,7 @@ from gateway.domain.admission import Demand, QuotaRefused, decide
 from gateway.domain.plans import Identity, Metric, Per, QuotaRule
 from gateway.domain.quota import SHORT, Standing, Window, window
 from gateway.flows.answer import Refused
+from gateway.flows.warn_of_quotas import WarnOfQuotas
 from gateway.ledger import Ledger, quotas
 from gateway.metrics import Metrics
 
@@ -44,10 +45,11 @@ class _Count:
 class CountRequests:
     """Counts every request of a key's owner, and refuses where a rule says so."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, metrics: Metrics, warn: WarnOfQuotas) -> None:
         self._ledger = ledger
         self._clock = clock
         self._metrics = metrics
+        self._warn = warn
         self._counts: dict[tuple[str, str, str, float], _Count] = {}
 
     async def admit(self, identity: Identity, *, spared: frozenset[Per], contact: str) -> None:
@@ -70,6 +72,7 @@ class CountRequests:
             raise Refused(problems.refusal(decision, contact, now))
         for count in counts:
             count.fresh += 1
+        await self._warn.requested(identity, [count.standing for count in counts])
 
     def admit_now(self, identity: Identity, *, spared: frozenset[Per]) -> bool:
         """Count one request if that can be done without waiting and no rule refuses it.

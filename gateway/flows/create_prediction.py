@@ -36,6 +36,7 @@ from gateway.flows.prepare_create import CreateRequest, PrepareCreate, Prepared,
 from gateway.flows.present import Presenter
 from gateway.flows.repeat_create import RepeatCreate
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
+from gateway.flows.warn_of_quotas import WarnOfQuotas
 from gateway.ledger import Connection, Ledger, creates, predictions, quotas
 from gateway.ledger.creates import NewPrediction, Reservation, Reserved, StoredAnswer
 from gateway.ledger.outbox import Tell
@@ -84,6 +85,7 @@ class CreatePrediction:
         repeat: RepeatCreate,
         observe: Observe,
         announce: Announce,
+        warn: WarnOfQuotas,
         presenter: Presenter,
         urls: UrlMap,
         clock: Clock,
@@ -97,6 +99,7 @@ class CreatePrediction:
         self._repeat = repeat
         self._observe = observe
         self._announce = announce
+        self._warn = warn
         self._presenter = presenter
         self._urls = urls
         self._clock = clock
@@ -170,8 +173,11 @@ class CreatePrediction:
         """Set aside what it takes; None if its Idempotency-Key was taken a moment ago."""
         identity = request.caller.identity
         limit = identity.plan.concurrent_predictions
-        outcome = await self._ledger.write(
-            lambda conn: creates.reserve(
+
+        def work(
+            conn: Connection,
+        ) -> Reserved | creates.Refused | creates.Repeated | creates.Conflict:
+            found = creates.reserve(
                 conn,
                 reservation,
                 identity.rules,
@@ -179,9 +185,12 @@ class CreatePrediction:
                 lambda standings, running: decide(
                     standings, running, limit, reservation.demand, reservation.at
                 ),
-            ),
-            durable=True,
-        )
+            )
+            if isinstance(found, creates.Refused) and isinstance(found.decision, QuotaRefused):
+                self._warn.refused(conn, identity, found.decision)
+            return found
+
+        outcome = await self._ledger.write(work, durable=True)
         match outcome:
             case Reserved():
                 return outcome
@@ -266,10 +275,14 @@ class CreatePrediction:
         kept = StoredAnswer(
             answer.status, tuple(pair for pair in answer.headers if pair[0] in _KEPT_HEADERS)
         )
-        recorded = await self._ledger.write(
-            lambda conn: _recorded(conn, reservation.id, new, files, now, kept, tell),
-            durable=True,
-        )
+
+        def work(conn: Connection) -> predictions.Row | None:
+            row = _recorded(conn, reservation.id, new, files, now, kept, tell)
+            if row is not None:
+                self._warn.created(conn, request.caller.identity, row.names)
+            return row
+
+        recorded = await self._ledger.write(work, durable=True)
         if recorded is None:
             # Its fate was decided by somebody else meanwhile; what was decided is in the ledger.
             raise Refused(problems.upstream_broke_off(create=True))

@@ -19,7 +19,8 @@ from gateway.domain.urls import UrlMap
 from gateway.domain.usage import Usage, usage_from
 from gateway.flows.announce import Announce
 from gateway.flows.present import finished_of
-from gateway.ledger import Ledger, predictions
+from gateway.flows.warn_of_quotas import WarnOfQuotas
+from gateway.ledger import Connection, Ledger, predictions
 from gateway.ledger.predictions import Row, Settlement, Snapshot
 from gateway.metrics import Metrics
 
@@ -63,6 +64,7 @@ class Observe:
         files_wanted: Callable[[], None],
         poll_interval_s: float,
         announce: Announce,
+        warn: WarnOfQuotas,
     ) -> None:
         self._ledger = ledger
         self._cache = cache
@@ -73,6 +75,7 @@ class Observe:
         self.files_wanted = files_wanted
         self._poll_interval_s = poll_interval_s
         self._announce = announce
+        self._warn = warn
 
     async def __call__(self, row: Row, body: bytes, *, final: bool, read: bool = False) -> Observed:
         """Take in `body` for the prediction `row`.
@@ -147,9 +150,14 @@ class Observe:
             files=files,
             tell=self._announce.of_row(row, body, ended=True),
         )
-        first = await self._ledger.write(
-            lambda conn: predictions.settle(conn, row.id, settlement), durable=True
-        )
+
+        def work(conn: Connection) -> bool:
+            first = predictions.settle(conn, row.id, settlement)
+            if first:
+                self._warn.settled(conn, row)
+            return first
+
+        first = await self._ledger.write(work, durable=True)
         if first:
             self._count(row, told.status, usage, settlement.cost_nano)
         if files:
