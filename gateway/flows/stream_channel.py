@@ -382,7 +382,7 @@ class Channel:
             return ()
         if not self._tail or self._tail[0].seq > seq + 1:
             return None
-        return [event for event in self._tail if event.seq > seq]
+        return [self._tail[place] for place in range(seq - self._last_seq, 0)]
 
     def _advance(self, last_seq: int) -> None:
         if last_seq > self._last_seq:

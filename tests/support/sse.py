@@ -91,6 +91,7 @@ class Reader:
 
     def read_until(self, count: int) -> list[Event]:
         """Wait until this many events are here."""
+        self._decode()
         while len(self.events) < count:
             assert not self.ended, f"the stream ended after {self.events}"
             self._receive()
