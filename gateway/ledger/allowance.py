@@ -36,6 +36,12 @@ def held(conn: Connection, kind: str) -> BucketRow | None:
     return None if row is None else BucketRow(*row)
 
 
+def seen(conn: Connection, kind: str) -> BucketRow | None:
+    """Read a bucket for people to look at; nobody is kept from changing it."""
+    row = conn.execute(_GET, {"of": kind}).one_or_none()
+    return None if row is None else BucketRow(*row)
+
+
 def put(conn: Connection, kind: str, bucket: BucketRow) -> None:
     """Keep a bucket's new state."""
     conn.execute(_PUT.on(conn), {"kind": kind, **asdict(bucket)})

@@ -55,22 +55,20 @@ class KeyInfo:
     last_used_at: float | None
 
 
-_FIND = (
-    select(
-        keys.c.id,
-        keys.c.expires_at,
-        keys.c.revoked_at,
-        users.c.id,
-        users.c.name,
-        users.c.team,
-        users.c.plan,
-        users.c.role,
-        users.c.overrides,
-        users.c.disabled_at,
-    )
-    .join(users, users.c.id == keys.c.user_id)
-    .where(keys.c.digest == bindparam("digest"))
-)
+_HOLDER = select(
+    keys.c.id,
+    keys.c.expires_at,
+    keys.c.revoked_at,
+    users.c.id,
+    users.c.name,
+    users.c.team,
+    users.c.plan,
+    users.c.role,
+    users.c.overrides,
+    users.c.disabled_at,
+).join(users, users.c.id == keys.c.user_id)
+_FIND = _HOLDER.where(keys.c.digest == bindparam("digest"))
+_FIND_ID = _HOLDER.where(keys.c.id == bindparam("key_id"))
 _LIST = (
     select(
         keys.c.id,
@@ -132,6 +130,12 @@ def add_key(
 def find_key(conn: Connection, digest: str) -> KeyRow | None:
     """Find a key by its digest, good or not: that is for the asker to judge."""
     row: Sequence[Any] | None = conn.execute(_FIND, {"digest": digest}).one_or_none()
+    return None if row is None else KeyRow(*row)  # the columns are in the fields' order
+
+
+def find_key_by_id(conn: Connection, key_id: str) -> KeyRow | None:
+    """Find a key by its id, good or not: for sessions that a key has opened."""
+    row: Sequence[Any] | None = conn.execute(_FIND_ID, {"key_id": key_id}).one_or_none()
     return None if row is None else KeyRow(*row)  # the columns are in the fields' order
 
 

@@ -19,7 +19,7 @@ from gateway.clock import Clock
 from gateway.domain import keys
 from gateway.domain.plans import Identity, Overrides, Policy, Role, effective_plan
 from gateway.ledger import Connection, Ledger, LedgerUnavailable, read_revision
-from gateway.ledger.keys import KeyRow, find_key, touch_keys
+from gateway.ledger.keys import KeyRow, find_key, find_key_by_id, touch_keys
 from gateway.ledger.published import published
 from gateway.workers import Tasks
 
@@ -121,6 +121,22 @@ class KeyRing:
         if known is not UNSURE:
             return known
         entry = await self._ask(digest)
+        return None if entry is None else self._use(entry)
+
+    async def identify_holder(self, key_id: str) -> Identity | None:
+        """Return who holds the key of this id, None if it opens nothing any more.
+
+        Asks the ledger each time: so a session ends at once with its key. Raises LedgerUnavailable.
+        """
+        asked_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                word = await self._ledger.read(partial(_key_by_id, key_id, self._revision))
+        except TimeoutError:
+            reason = f"no answer about a key in {_ANSWER_WITHIN_S:g} s"
+            raise LedgerUnavailable(reason) from None
+        self._hear(word, asked_at)
+        entry = None if word.key is None else self._entry(word.key)
         return None if entry is None else self._use(entry)
 
     async def refresh(self) -> float:
@@ -263,3 +279,8 @@ def _revision_and_policy(known: int, conn: Connection) -> _Word:
 def _key(digest: str, known: int, conn: Connection) -> _Word:
     word = _revision_and_policy(known, conn)
     return _Word(word.revision, word.policy, word.has_policy, find_key(conn, digest))
+
+
+def _key_by_id(key_id: str, known: int, conn: Connection) -> _Word:
+    word = _revision_and_policy(known, conn)
+    return _Word(word.revision, word.policy, word.has_policy, find_key_by_id(conn, key_id))
