@@ -154,9 +154,9 @@ class Channel:
                 if progress.done_at is not None:
                     return
                 until = progress.claimed_until
-                if (until is None or until <= rooms.clock.now()) and await self._claim():
-                    if await self._lead():
-                        return
+                free = until is None or until <= rooms.clock.now()
+                if free and await self._claim() and await self._lead():
+                    return
                 pause = FOLLOW_STEP_S
             except LedgerUnavailable as error:
                 _log.warning("stream of %s: %s", self._id, error)
