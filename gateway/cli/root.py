@@ -25,6 +25,7 @@ _MODULES = {
     "cache": "gateway.cli.storage",
     "prune": "gateway.cli.storage",
     "config": "gateway.cli.config",
+    "doctor": "gateway.cli.doctor",
 }
 
 
