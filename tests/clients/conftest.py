@@ -76,24 +76,28 @@ def run(network: ClosedNetwork | None) -> Run:
     """
 
     def run_closed(
-        *command: str, cwd: Path, env: Mapping[str, str], given: str = "", timeout_s: float = 90
+        *command: str,
+        cwd: Path,
+        env: Mapping[str, str],
+        given: str | Path = "",
+        timeout_s: float = 90,
     ) -> str:
         if network is not None:
             network.attempts()
+        content = given.read_bytes() if isinstance(given, Path) else given.encode()
         done = subprocess.run(
             network.inside(*command) if network is not None else command,
             cwd=cwd,
             env={"PATH": os.environ["PATH"], **env},
-            input=given,
-            text=True,
+            input=content,
             capture_output=True,
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr.decode()
         if network is not None:
             assert network.attempts() == [], "the client tried to reach more than the gateway"
-        return done.stdout
+        return done.stdout.decode()
 
     return run_closed
 
