@@ -2,9 +2,10 @@
 
 import errno
 import socket
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from gateway.cli.commands import Failed
 from gateway.settings import Settings
@@ -61,6 +62,40 @@ def bind(
         raise Failed(_why_not(host, port, error, host_name, port_name)) from error
     listener.setblocking(False)
     return listener
+
+
+_BALANCES = sys.platform == "linux"
+"""Whether the system spreads connections over sockets of one address. Of workers that share a
+single socket, the busiest one takes nearly all: it is awake, and accepts until none is left."""
+
+
+def for_workers(listener: socket.socket) -> socket.socket:
+    """Return what workers are given in the place of a socket that one process would listen on.
+
+    Where the system balances it holds the address, without listening: each worker opens a socket of
+    its own beside it, which ends with the worker, so that nobody waits for one that has crashed.
+    """
+    if not _BALANCES:
+        return listener
+    address = listener.getsockname()
+    # It was listening, so nobody else had the address; others could share it only from now on.
+    listener.close()
+    return _beside(listener.family, address)
+
+
+def of_worker(listener: socket.socket) -> socket.socket:
+    """Return the socket on which this worker listens, given what `for_workers` returned."""
+    return _beside(listener.family, listener.getsockname()) if _BALANCES else listener
+
+
+# An address is what its family says: two parts or four.
+def _beside(family: int, address: Any) -> socket.socket:
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind(address)
+    found.setblocking(False)
+    return found
 
 
 def inherited(fd: int) -> socket.socket:

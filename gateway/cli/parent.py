@@ -1,4 +1,4 @@
-"""The parent of several workers: starts them on shared sockets, replaces them, ends them.
+"""The parent of several workers: starts them on one address, replaces them, ends them.
 
 It serves nothing itself. Workers are fresh programs, so that each has its own loop, threads and
 database connections from the beginning.

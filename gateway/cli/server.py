@@ -6,9 +6,10 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
-from gateway.cli.listening import Sockets
+from gateway.cli.listening import Sockets, for_workers
 from gateway.cli.parent import Parent
 from gateway.cli.publishing import republish
 from gateway.cli.serving import Serving
@@ -37,7 +38,8 @@ def run_server(
         if settings.server.workers == 1:
             _run_alone(settings, sockets, clock, reload, on_ready)
         else:
-            parent = Parent(settings, sockets, clock, reload=reload, on_ready=on_ready)
+            shared = replace(sockets, main=stack.enter_context(for_workers(sockets.main)))
+            parent = Parent(settings, shared, clock, reload=reload, on_ready=on_ready)
             asyncio.run(parent.run())
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.cli.commands import Failed
-from gateway.cli.listening import Sockets, inherited
+from gateway.cli.listening import Sockets, inherited, of_worker
 from gateway.cli.logs import configure_log
 from gateway.cli.serving import Serving
 from gateway.clock import SystemClock
@@ -59,7 +59,8 @@ def main() -> None:
     settings = taken_over(orders.settings)
     configure_log(settings)
     sockets = Sockets(
-        inherited(orders.main), None if orders.metrics is None else inherited(orders.metrics)
+        of_worker(inherited(orders.main)),
+        None if orders.metrics is None else inherited(orders.metrics),
     )
     serving = Serving(
         settings,

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -50,6 +51,14 @@ def key(gateway: Processes) -> str:
 def test_every_worker_answers(gateway: Processes, key: str) -> None:
     assert len(gateway.workers()) == WORKERS
     until_all_answered(gateway, key, WORKERS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
+def test_connections_are_spread_over_the_workers(gateway: Processes, key: str) -> None:
+    answers = [answer for _ in range(4) for answer in asked_apart(gateway, key, 25)]
+    shares = Counter(answer.headers["x-request-id"].partition("-")[0] for answer in answers)
+    assert len(shares) == WORKERS
+    assert min(shares.values()) >= 5  # of 25 on average; less happens once in a million
 
 
 @pytest.mark.parametrize(
@@ -155,6 +164,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
         made = [created(client, "slow", seconds=8) for _ in range(4)]
     before = gateway.workers()
     gateway.kill_process(before[0])
+    gateway.wait_for(lambda: not gateway.lives(before[0]))
     # Whoever comes meanwhile is served by the others.
     answers = asked_apart(gateway, key, 16)
     assert {answer.status_code for answer in answers} == {200}
