@@ -49,7 +49,7 @@ PATIENT_STEP_S = 20.0
 MOST_PAGES = 200
 
 _LEASE = "reconcile"
-_LEASE_S = 120.0
+_LEASE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

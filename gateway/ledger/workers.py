@@ -30,6 +30,7 @@ _FREE = (
         outbox.c.claimed_by.not_in(_ALIVE),
     )
     .values(claimed_until=None, claimed_by=None),
+    leases.delete().where(leases.c.until > bindparam("now"), leases.c.held_by.in_(_DEAD)),
 )
 _FORGET_OLD = workers.delete().where(workers.c.beat_at < bindparam("before"))
 _NEW_LEASE = insert_or_ignore(leases)
@@ -54,7 +55,7 @@ def dead_workers(conn: Connection, before: float) -> list[str]:
 
 
 def free_claims_of_dead(conn: Connection, before: float, now: float) -> int:
-    """Take looks, files and webhooks from workers not heard of since; return how many.
+    """Take looks, files, webhooks and jobs from workers not heard of since; return how many.
 
     Claims expire by themselves; this is for what would wait for it after a crash.
     """

@@ -200,9 +200,9 @@ def test_a_terminal_prediction_is_adopted_with_its_end(gateway: Running) -> None
     lose(gateway, key)
     gateway.settle(count(gateway, "recorded"), most_s=60)
     made = states(gateway)[0][2] or ""
-    row = gateway.settle(
-        lambda: gateway.ledger(
-            lambda conn: (found := predictions.get(conn, made)) and found.settled_at and found
-        )
-    )
-    assert row.status == "succeeded"
+
+    def ended() -> str | None:
+        row = gateway.ledger(lambda conn: predictions.get(conn, made))
+        return row.status if row is not None and row.settled_at is not None else None
+
+    assert gateway.settle(ended) == "succeeded"

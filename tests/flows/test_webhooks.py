@@ -243,13 +243,13 @@ def test_the_official_verifiers_accept_what_is_sent(hook: Receiver) -> None:
         secret = client.get("/replicate/v1/webhooks/default/secret").json()["key"]
     (delivery,) = hook.deliveries
     Webhooks.validate(
-        headers=delivery.headers,  # type: ignore[arg-type]  # the client's own class, or a dict
+        headers=delivery.headers,
         body=delivery.body.decode(),
         secret=WebhookSigningSecret(key=secret),
     )
     with pytest.raises(Exception, match=r"(?i)signature"):
         Webhooks.validate(
-            headers=delivery.headers,  # type: ignore[arg-type]  # as above
+            headers=delivery.headers,
             body=delivery.body.decode() + " ",
             secret=WebhookSigningSecret(key=secret),
         )
