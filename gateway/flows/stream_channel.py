@@ -254,7 +254,8 @@ class Channel:
 
     async def _read_upstream(self) -> bool:
         rooms = self._rooms
-        row, last_id = await rooms.ledger.read(partial(_resume_at, prediction_id=self._id))
+        row = await rooms.ledger.read(partial(streams.get, prediction_id=self._id))
+        last_id = await rooms.ledger.read(partial(streams.last_id, prediction_id=self._id))
         if row is None:
             raise _ClaimLost
         # So many events are here already, should upstream begin at the beginning again.
@@ -395,7 +396,3 @@ class Channel:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _resume_at(conn: Connection, prediction_id: str) -> tuple[streams.StreamRow | None, str | None]:
-    return streams.get(conn, prediction_id), streams.last_id(conn, prediction_id)
