@@ -64,8 +64,9 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def gateway(port: int) -> Iterator[Processes]:
-    dials = {"creates_per_minute": 6000, "requests_per_minute": 30000}
-    with processes(TOML.format(port=port), speed=20, **dials) as both:
+    with processes(
+        TOML.format(port=port), speed=20, creates_per_minute=6000, requests_per_minute=30000
+    ) as both:
         yield both
 
 

@@ -37,8 +37,7 @@ pytestmark = pytest.mark.xdist_group("four workers")
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Processes]:
     """Four workers; the tests of this file share them."""
-    dials = {"creates_per_minute": 6000, "requests_per_minute": 30000}
-    with processes(TOML, speed=4, **dials) as both:
+    with processes(TOML, speed=4, creates_per_minute=6000, requests_per_minute=30000) as both:
         yield both
 
 
