@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.domain.problem_examples import markdown as errors_page
 from gateway.metrics.reference import markdown as metrics_page
-from gateway.settings import SectionDoc, SettingDoc, describe_sections
+from gateway.settings import SectionDoc, SettingDoc, describe_sections, starting_prices
 
 ROOT = Path(__file__).resolve().parent.parent
 _WIDTH = 100
@@ -117,7 +117,22 @@ def _section(section: SectionDoc) -> str:
         lines += _setting(setting)
     if section.name == "plans.NAME":
         lines.append(_PLAN_EXAMPLE)
+    if section.name.startswith("prices"):
+        lines.append(_shipped_prices())
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _shipped_prices() -> str:
+    """List the prices that hold until the file says something else."""
+    lines = [
+        "# These prices are shipped with the gateway (gateway/settings/prices.toml). They are",
+        "# estimates, and hold for a model as long as no pattern of this file matches its name.",
+    ]
+    for model, starting in starting_prices().items():
+        price = starting.price.model_dump(exclude_defaults=True)
+        lines += ["#", f"# {starting.source} (read: {starting.read})", f'# [prices."{model}"]']
+        lines += [f"# {key} = {amount:f}" for key, amount in price.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _setting(setting: SettingDoc) -> list[str]:

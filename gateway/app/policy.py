@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+from gateway.domain.models import matches
 from gateway.domain.plans import Metric, Per, Plan, Policy, Price, QuotaRule, Scope, Team
 from gateway.domain.quota import to_units
 from gateway.settings import Plan as PlanSettings
 from gateway.settings import Price as PriceSettings
 from gateway.settings import Quota as QuotaSettings
-from gateway.settings import Settings
+from gateway.settings import Settings, starting_prices
 from gateway.settings import Team as TeamSettings
 
 _EVERY_MODEL = ("*",)
@@ -18,9 +19,20 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         plans={name: _plan(name, plan) for name, plan in settings.plans.items()},
         teams={name: _team(name, team) for name, team in settings.teams.items()},
-        prices=tuple(_price(pattern, price) for pattern, price in settings.prices.items()),
+        prices=_prices(settings),
         contact=settings.server.contact,
     )
+
+
+def _prices(settings: Settings) -> tuple[Price, ...]:
+    """The configuration's, and the shipped ones of models that it says nothing about."""
+    own = tuple(_price(pattern, price) for pattern, price in settings.prices.items())
+    shipped = tuple(
+        _price(model, starting.price)
+        for model, starting in starting_prices().items()
+        if not matches(settings.prices, model)
+    )
+    return own + shipped
 
 
 def _plan(name: str, plan: PlanSettings) -> Plan:

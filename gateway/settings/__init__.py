@@ -35,6 +35,7 @@ from gateway.settings.model import (
     Upstream,
     Webhooks,
 )
+from gateway.settings.shipped import StartingPrice, starting_prices
 
 __all__ = [
     "Cache",
@@ -51,6 +52,7 @@ __all__ = [
     "SettingDoc",
     "Settings",
     "SettingsError",
+    "StartingPrice",
     "Storage",
     "Team",
     "TeamQuota",
@@ -65,5 +67,6 @@ __all__ = [
     "process_environment",
     "shown",
     "shown_toml",
+    "starting_prices",
     "taken_over",
 ]

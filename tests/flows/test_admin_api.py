@@ -138,8 +138,11 @@ def test_what_is_in_force_is_shown_without_secrets(admin: httpx.Client) -> None:
     [team] = pages(admin, f"{A}/teams")
     assert (team["plan"], team["warned"]) == ("pro", True)
     assert "secret-part" not in str(team)
-    [price] = pages(admin, f"{A}/prices")
-    assert price["per_image"] == 0.003
+    prices = {price["pattern"]: price for price in pages(admin, f"{A}/prices?limit=1")}
+    assert prices["black-forest-labs/*"]["per_image"] == 0.003
+    # The shipped ones hold where the configuration says nothing.
+    assert "black-forest-labs/flux-dev" not in prices
+    assert prices["deepseek-ai/deepseek-r1"]["per_output_token"] == 0.00001
 
 
 def test_usage_predictions_and_erasing(gateway: Running, admin: httpx.Client) -> None:
