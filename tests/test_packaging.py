@@ -1,11 +1,17 @@
 """What a checkout installs: the same everywhere, with digests, from whichever mirror is near."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tomllib
+import venv
+import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 import gateway
@@ -122,3 +128,134 @@ def test_a_fit_python_is_found(tmp_path: Path) -> None:
     fake_python(tmp_path, "exit 0")
     found = find_python(tmp_path)
     assert (found.returncode, found.stdout.strip()) == (0, str(tmp_path / "python3"))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it would be published, built without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "gateway", source / "gateway", ignore=leave_out)
+    builder = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run([*builder, "--directory", str(folder)], cwd=source, check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_everything_that_is_read_at_run_time(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        packed = set(file.namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "gateway"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    there = {name for name in tracked if (ROOT / name).exists()}
+    assert there <= packed
+    assert any("migrations/versions/0001" in name for name in packed)
+    assert not any(name.startswith(("tests/", "docs/", "benchmarks/")) for name in packed)
+
+
+def test_the_installed_wheel_runs_a_demo_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    # What the package needs comes from the environment of the tests, since there is no network.
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
+    subprocess.run([*command, "--no-index", "--quiet", str(wheel)], check=True)
+    beside = sysconfig.get_path("purelib")
+    (site / "beside.pth").write_text(beside + "\n", encoding="utf-8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    script = tmp_path / "venv" / "bin" / "replicate-gateway"
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    told = subprocess.run(
+        [python, "-c", "import gateway; print(gateway.__file__)"],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.startswith(str(site)), "the checkout must not stand in for the wheel"
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [script, "demo", "--port", "0"],
+            cwd=empty,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        assert running.stdout is not None
+        said = ""
+        while "python3 -c" not in said:
+            line = running.stdout.readline().decode()
+            assert line, (tmp_path / "log").read_text()
+            said += line
+        base = re.search(r"Base URL\s+(\S+)", said)
+        key = re.search(r"hk-\w+", said)
+        assert base is not None
+        assert key is not None
+        with httpx.Client(
+            headers={"Authorization": f"Bearer {key[0]}"}, timeout=60, trust_env=False
+        ) as client:
+            made = client.post(
+                f"{base[1]}/v1/models/black-forest-labs/flux-schnell/predictions",
+                json={"input": {"prompt": "a lighthouse"}},
+                headers={"Prefer": "wait"},
+            )
+            assert made.status_code == 201
+            origin = base[1].removesuffix("/replicate")
+            assert client.get(f"{origin}/readyz").status_code == 200
+    finally:
+        running.terminate()
+        ended = running.wait(30)
+        if running.stdout is not None:
+            running.stdout.close()
+    assert ended == 0
+    assert (empty / "data" / "demo" / "ledger.sqlite3").is_file()
+
+
+SHELLS = {"bash": "complete", "zsh": "compdef", "fish": "complete --no-files"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_gets_a_completion_that_names_the_commands(shell: str) -> None:
+    program = shutil.which("replicate-gateway", path=sysconfig.get_path("scripts"))
+    assert program is not None
+
+    def completed(instruction: str, **variables: str) -> str:
+        return subprocess.run(
+            [program],
+            env={"_REPLICATE_GATEWAY_COMPLETE": f"{shell}_{instruction}", **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+
+    if shell != "bash" or shutil.which("bash"):
+        assert SHELLS[shell] in completed("source", PATH=os.environ["PATH"])
+    given = {"fish": {"COMP_WORDS": "replicate-gateway users ", "COMP_CWORD": ""}}.get(
+        shell, {"COMP_WORDS": "replicate-gateway users ", "COMP_CWORD": "2"}
+    )
+    offered = completed("complete", **given)
+    assert "add" in offered
+    assert "disable" in offered
+
+
+def test_the_unit_starts_what_there_is_and_shuts_the_rest_out() -> None:
+    text = (ROOT / "docs" / "replicate-gateway.service").read_text(encoding="utf-8")
+    start = re.search(r"^ExecStart=\S+/(replicate-gateway) serve", text, flags=re.MULTILINE)
+    assert start is not None
+    variables = dict(re.findall(r"^Environment=(GATEWAY_\w+)=(\S+)$", text, flags=re.MULTILINE))
+    assert variables.pop("GATEWAY_CONFIG").startswith("/etc/")
+    settings = load(None, variables)
+    assert settings.storage.data_dir == Path("/var/lib/replicate-gateway")
+    grace = re.search(r"^TimeoutStopSec=(\d+)", text, flags=re.MULTILINE)
+    assert grace is not None
+    assert int(grace[1]) > settings.server.shutdown_grace_s
+    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "UMask=0077"):
+        assert line in text.splitlines()
