@@ -105,7 +105,7 @@ def test_a_client_never_sees_time_run_backwards(gateway: Running) -> None:
         made = created(client, "slow", seconds=3, queue_seconds=1)
 
         def follow(_: int) -> list[int]:
-            seen = []
+            seen: list[int] = []
             while not seen or seen[-1] < 2:
                 seen.append(ranks[read(client, made).json()["status"]])
                 advance(gateway, 0.02)
