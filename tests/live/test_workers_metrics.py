@@ -80,9 +80,9 @@ def test_four_workers_under_load_report_exactly_what_upstream_counted(
 ) -> None:
     def work(number: int) -> set[str]:
         seen = set()
-        with gateway.client(keys[number % 5]) as client:
-            for turn in range(5):
-                model = "failing" if turn == 4 else "single-picture"
+        for turn in range(5):
+            model = "failing" if turn == 4 else "single-picture"
+            with gateway.client(keys[number % 5]) as client:
                 made = create(client, model, prompt="a lighthouse")
                 assert made.status_code == 201, made.text
                 seen |= workers_of([made])
@@ -93,6 +93,8 @@ def test_four_workers_under_load_report_exactly_what_upstream_counted(
 
     upstream = list(gateway.steer("GET", "/usage"))
     assert len(upstream) == 80
+    # A worker counts what it has settled just after everybody can read it.
+    gateway.wait_for(lambda: Page(port).sum("predictions_total") == len(upstream))
     page = Page(port)
     assert page.by("predictions_total", "status") == Counter(row["status"] for row in upstream)
     assert page.by("predictions_total", "model") == Counter(row["model"] for row in upstream)
