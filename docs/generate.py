@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs.commands import commands_page
 from gateway.domain.problem_examples import markdown as errors_page
 from gateway.metrics.reference import markdown as metrics_page
 from gateway.settings import SectionDoc, SettingDoc, describe_sections, starting_prices
@@ -147,6 +148,7 @@ def _comment(text: str) -> str:
 
 # What is written, and where.
 PAGES: Mapping[Path, Callable[[], str]] = {
+    ROOT / "docs" / "commands.md": commands_page,
     ROOT / "docs" / "configuration.md": configuration_page,
     ROOT / "docs" / "errors.md": errors_page,
     ROOT / "docs" / "metrics.md": metrics_page,
