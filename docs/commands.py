@@ -15,7 +15,8 @@ _HEAD = f"""\
 
 `{PROGRAM}` (the same as `python -m gateway`). Every command takes `--config FILE` and explains
 itself with `--help`, with an example; lists take `--json`. What programs may read goes to the
-standard output, what is meant for people to the standard error. Exit status: 0 done, 1 failed, 2 misuse.
+standard output, what is meant for people to the standard error. Exit status: 0 done, 1 failed, 2
+misuse.
 
 Completion, for the start-up file of the shell:
 
