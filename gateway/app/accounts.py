@@ -37,6 +37,10 @@ class Accounts:
 
     apps: tuple[EndpointApp, ...]
     loops: tuple[tuple[str, Step, Kick | None], ...]
+    usage: ReportUsage
+    limits: ReportLimits
+    erase: ErasePredictions
+    administer: Administer
 
 
 def accounts(
@@ -84,6 +88,10 @@ def accounts(
             ),
             ("prune", PruneLoop(ledger, clock, prune, make_room, worker_id), prune_kick),
         ),
+        usage=usage,
+        limits=limits,
+        erase=erase,
+        administer=administer,
     )
 
 

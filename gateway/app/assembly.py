@@ -18,12 +18,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app.accounts import accounts, room_of
+from gateway.app.dashboard import both, dashboard
 from gateway.app.files import file_flows
 from gateway.app.gauges import of_ledger, of_machine
 from gateway.app.policy import policy_of
 from gateway.app.secret import SECRET_FACT
 from gateway.cache import Cache, MemoryLru
 from gateway.clock import Clock
+from gateway.dashboard import UpstreamHealth
 from gateway.domain import problems
 from gateway.domain.origins import UpstreamOrigins, parse_origin_pattern
 from gateway.domain.sources import SourceRefused, SourceUnreachable
@@ -195,8 +197,9 @@ class Gateway:
         cache = Cache(data / "cache", settings.cache.max_bytes, clock=clock)
         stack.push_async_callback(cache.close)
 
+        health = UpstreamHealth(clock)
         hooks = Hooks(
-            on_request=metrics.upstream_request,
+            on_request=both(metrics.upstream_request, health.note),
             on_ratelimit=metrics.ratelimit_remaining,
             on_queue_depth=metrics.queue_depth,
         )
@@ -428,6 +431,30 @@ class Gateway:
         # Streams end when they are told to, never by themselves.
         stack.push_async_callback(relay.close)
         key_needed = settings.mirror.access == "key"
+        readiness = Readiness(
+            clock,
+            {
+                "ledger": ledger.ping,
+                "cache": cache.fault,
+                "disk": disk_check(data),
+            },
+            draining=lambda: self.gate.draining,
+        )
+        usage_page = dashboard(
+            settings=settings,
+            secret=bytes.fromhex(secret),
+            ledger=ledger,
+            clock=clock,
+            keys=keys,
+            origins=origins,
+            urls=urls,
+            presenter=presenter,
+            read=read,
+            own=own,
+            health=health,
+            waiting=lambda kind: allowance.waiting(Kind(kind)),
+            readiness=readiness,
+        )
         pages = Pages(
             api=Api(
                 flows,
@@ -442,22 +469,16 @@ class Gateway:
             delivery=Delivery(
                 ReadOutput(ledger, mirror, urls, key_needed=key_needed),
                 keys.identify,
+                usage_page.session_identity,
                 key_needed=key_needed,
             ),
+            dashboard=usage_page,
             streams=tuple(
                 (kind, StreamPage(kind, relay, origins, self.gate)) for kind in STREAM_KINDS
             ),
             tables=own.apps,
             alive=Alive(bytes.fromhex(secret)),
-            readiness=Readiness(
-                clock,
-                {
-                    "ledger": ledger.ping,
-                    "cache": cache.fault,
-                    "disk": disk_check(data),
-                },
-                draining=lambda: self.gate.draining,
-            ),
+            readiness=readiness,
             metrics=MetricsPage(metrics.render, keys.identify, lambda: keys.policy.contact),
         )
         self._metrics_page = pages.metrics

@@ -31,11 +31,13 @@ class Delivery:
         self,
         read_output: ReadOutput,
         identify: Callable[[str | None], Awaitable[Identity | None]],
+        identify_session: Callable[[Scope], Awaitable[Identity | None]],
         *,
         key_needed: bool,
     ) -> None:
         self._read_output = read_output
         self._identify = identify
+        self._identify_session = identify_session
         self._key_needed = key_needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +46,12 @@ class Delivery:
             raise ProblemError(problems.method_not_allowed(("GET", "HEAD", "OPTIONS")))
         identity = None
         if self._key_needed:
-            identity = await self._identify(header(scope, b"authorization"))
+            authorization = header(scope, b"authorization")
+            if authorization is None:
+                # The usage page's pictures: a browser sends no key with them.
+                identity = await self._identify_session(scope)
+            else:
+                identity = await self._identify(authorization)
             if identity is not None:
                 facts(scope).identified(identity.user_name)
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()

@@ -33,6 +33,8 @@ class Pages:
     """By the kind that their addresses begin with."""
     tables: tuple[EndpointApp, ...]
     """The gateway's own addresses, by their prefixes."""
+    dashboard: ASGIApp
+    """The usage page, which tells its own addresses apart."""
     alive: Alive
     readiness: Readiness
     metrics: MetricsPage
@@ -65,6 +67,8 @@ def routes(pages: Pages) -> list[BaseRoute]:
         AnyMethod("/replicate/{path:path}", pages.api),
         *(AnyMethod(f"/v1/{kind}/{{token}}", page) for kind, page in pages.streams),
         *(AnyMethod(f"{app.table.prefix}/{{path:path}}", app) for app in pages.tables),
+        AnyMethod("/dashboard", pages.dashboard),
+        AnyMethod("/dashboard/{path:path}", pages.dashboard),
         Route("/healthz", pages.alive.healthz),
         Route("/readyz", pages.readiness.readyz),
         Route("/metrics", pages.metrics.page),
@@ -82,7 +86,10 @@ def allowed_methods(path: str, tables: tuple[EndpointApp, ...] = ()) -> tuple[st
         # No operation has this method, so the table names those that it has.
         found = match("OPTIONS", path.removeprefix(PREFIX))
         return found.allow if isinstance(found, MethodNotAllowed) else None
-    return ("GET", "HEAD") if path in ("/healthz", "/readyz", "/metrics") else None
+    if path.startswith("/dashboard/") and path != "/dashboard/":
+        return ("GET", "HEAD", "POST")
+    plain = ("/dashboard", "/dashboard/", "/healthz", "/readyz", "/metrics")
+    return ("GET", "HEAD") if path in plain else None
 
 
 def translate(error: Exception) -> Problem | None:

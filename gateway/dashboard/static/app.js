@@ -1,0 +1,229 @@
+// Keeps pages current and saves some typing. Every page works without it.
+"use strict";
+
+const CALM_MS = 15000;
+const BUSY_MS = 3000;
+
+function say(text) {
+  const place = document.querySelector("[data-live-state]");
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+function parse(html) {
+  return new DOMParser().parseFromString(html, "text/html");
+}
+
+// The viewer's own time zone.
+function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.getTime())) {
+      time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+    }
+  }
+}
+
+function prepare(root) {
+  localise(root);
+  for (const button of root.querySelectorAll("[data-copy], [data-copy-text]")) button.hidden = false;
+}
+
+async function copy(button) {
+  const text = button.dataset.copyText || document.getElementById(button.dataset.copy).textContent;
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    done = copyOldWay(text); // browsers give the clipboard to https: pages only
+  }
+  if (button.dataset.was === undefined) button.dataset.was = button.innerHTML;
+  button.textContent = done ? "Copied" : "Select and copy it";
+  say(done ? "Copied" : "It could not be copied");
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => { button.innerHTML = button.dataset.was; say(""); }, 2000);
+}
+
+function copyOldWay(text) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "visually-hidden";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+// Values change in place; what somebody is using is left alone.
+function refresh(from) {
+  document.title = from.title;
+  for (const place of document.querySelectorAll("[data-live][id]")) {
+    const young = from.getElementById(place.id);
+    if (young && young.innerHTML !== place.innerHTML && !place.contains(document.activeElement)) {
+      place.innerHTML = young.innerHTML;
+      prepare(place);
+    }
+  }
+  for (const card of document.querySelectorAll("[data-card]")) {
+    const young = from.getElementById(card.id);
+    const link = card.firstElementChild;
+    if (!young || !link) continue;
+    swap(link, young.firstElementChild, ".about");
+    const media = link.querySelector(".media");
+    if (media && !media.querySelector("img, video")) swap(link, young.firstElementChild, ".media");
+  }
+  const pane = document.querySelector("[data-pane]");
+  const young = from.querySelector("[data-pane]");
+  if (pane && young && pane.dataset.running === "1" && !pane.contains(document.activeElement)) {
+    pane.replaceWith(young);
+    prepare(young);
+  }
+  news(from);
+}
+
+function swap(old, young, selector) {
+  const one = old.querySelector(selector);
+  const other = young && young.querySelector(selector);
+  if (one && other && one.innerHTML !== other.innerHTML) {
+    one.innerHTML = other.innerHTML;
+    localise(one);
+  }
+}
+
+// Lists do not jump: what is new is announced, and shown when asked for.
+function news(from) {
+  const chip = document.querySelector("[data-news]");
+  if (!chip || !document.querySelector("[data-gallery][data-first]")) return;
+  const fresh = [...from.querySelectorAll("[data-card]")].filter((card) => !document.getElementById(card.id));
+  const known = document.querySelector("[data-card]");
+  const order = [...from.querySelectorAll("[data-card]")].map((card) => card.id);
+  const place = known ? order.indexOf(known.id) : -1;
+  const count = place < 0 ? fresh.length : fresh.filter((card) => order.indexOf(card.id) < place).length;
+  chip.hidden = count === 0;
+  const text = `${count} new`;
+  if (count && chip.textContent !== text) {
+    chip.textContent = text;
+    say(`${text} in the list`);
+  }
+}
+
+let polling = null;
+function later() {
+  clearTimeout(polling);
+  if (!document.querySelector("[data-live], [data-gallery]")) return;
+  const busy = document.title.startsWith("(") || document.querySelector(".status-running");
+  polling = setTimeout(poll, busy ? BUSY_MS : CALM_MS);
+}
+
+async function poll() {
+  if (!document.hidden) {
+    const address = location.href;
+    try {
+      const answer = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
+      if (answer.redirected && new URL(answer.url).pathname.endsWith("/sign-in")) {
+        location.reload();
+        return;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const from = parse(await answer.text());
+      if (address === location.href) refresh(from);
+      say("");
+    } catch {
+      say("The gateway does not answer at the moment. What is shown may be old; it is tried again.");
+    }
+  }
+  later();
+}
+
+// A card opens beside the list without losing one's place in it.
+async function show(address, push) {
+  const answer = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
+  if (!answer.ok || answer.redirected) {
+    location.assign(address);
+    return;
+  }
+  const from = parse(await answer.text());
+  const place = document.getElementById("pane");
+  const young = from.getElementById("pane");
+  if (!place || !young) {
+    location.assign(address);
+    return;
+  }
+  if (push) history.pushState({ pane: true }, "", address);
+  document.title = from.title;
+  place.innerHTML = young.innerHTML;
+  prepare(place);
+  document.getElementById("browser").classList.toggle("open", place.querySelector("[data-pane]") !== null);
+  const id = new URL(address, location.href).searchParams.get("id");
+  let opened = null;
+  for (const card of document.querySelectorAll("[data-card]")) {
+    const selected = card.id === `card-${id}`;
+    if (card.classList.contains("selected") && !selected) opened = card;
+    card.classList.toggle("selected", selected);
+    const link = card.firstElementChild;
+    if (selected) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  const title = document.getElementById("pane-title");
+  if (title) {
+    title.focus({ preventScroll: true });
+    if (matchMedia("(max-width: 999px)").matches) place.scrollIntoView();
+  } else if (opened) {
+    opened.firstElementChild.focus();
+  }
+  later();
+}
+
+document.addEventListener("click", (event) => {
+  const copier = event.target.closest("[data-copy], [data-copy-text]");
+  if (copier) {
+    copy(copier);
+    return;
+  }
+  if (event.target.closest("[data-news]")) {
+    location.reload();
+    return;
+  }
+  const link = event.target.closest("a[data-open], a[data-close]");
+  const plain = !event.defaultPrevented && event.button === 0
+    && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+  if (link && plain) {
+    event.preventDefault();
+    show(link.href, true);
+  }
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form.filters");
+  if (form) form.requestSubmit();
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form.filters");
+  if (!form) return;
+  // Empty filters have no place in the address.
+  for (const field of form.elements) if (field.name && !field.value) field.disabled = true;
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  const asking = event.target.closest("details.confirm[open]");
+  if (asking) {
+    asking.open = false;
+    asking.querySelector("summary").focus();
+    return;
+  }
+  const close = document.querySelector("[data-close]");
+  if (close) close.click();
+});
+
+window.addEventListener("popstate", () => {
+  if (document.getElementById("pane")) show(location.href, false);
+});
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
+
+const zone = document.querySelector("[data-zone]");
+if (zone) zone.textContent = `; exact times are shown for ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+prepare(document);
+later();
