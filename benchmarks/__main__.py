@@ -26,6 +26,7 @@ from benchmarks.servers import Server, Servers
 
 CLIENTS = 32
 FILE_BYTES = 100_000_000
+DOWNLOADS = 4
 MODEL = "black-forest-labs/flux-schnell"
 
 
@@ -119,7 +120,7 @@ class Bench:
         found = []
         for who, server in (("Starlette + httpx", self._proxy), ("gateway", self._gateway)):
             wire = request("POST", server.url + path, self._headers, body)
-            times = 1000 if server is self._proxy else 400
+            times = 500 if server is self._proxy else 200
             run = await _measured(server, partial(so_often, server.url, wire, 16, times))
             note = "every one recorded durably" if server is self._gateway else ""
             found.append(Line(who, run, note))
@@ -139,8 +140,8 @@ class Bench:
             if server is None:
                 continue
             wire = request("GET", server.url + path, self._headers)
-            run = await _measured(server, partial(so_often, server.url, wire, 4, 8))
-            assert run.bytes == 8 * FILE_BYTES, (who, run)
+            run = await _measured(server, partial(so_often, server.url, wire, 4, DOWNLOADS))
+            assert run.bytes == DOWNLOADS * FILE_BYTES, (who, run)
             per_gb = run.cpu_s / run.bytes * 1e9
             note = f"{run.bytes / run.seconds / 1e6:,.0f} MB/s, {per_gb:.2f} CPU s per GB"
             found.append(Line(who, run, note))
@@ -200,7 +201,7 @@ async def _all(bench: Bench, console: Console, only: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("only", nargs="*", help="reads, polls, files, creates (default: all)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 110)
     loop_factory = uvicorn.Config(app="", log_config=None).get_loop_factory()
