@@ -42,6 +42,9 @@ class SettingsError(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+_USER_OF_URL = re.compile(r'://[^"\s]*@')
+
+
 def key_path(section: str, *parts: str | int) -> str:
     """Write a place in the file as the file would: ``plans.pro.quotas[0].per``."""
     text = section
@@ -82,6 +85,8 @@ def shown_value(value: object, field: FieldInfo | None) -> str:
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    # A password has no place in these either, but that is where people put them.
+    text = _USER_OF_URL.sub(f"://{MASK}@", text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
