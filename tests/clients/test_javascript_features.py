@@ -16,7 +16,7 @@ from tests.support.process import Processes
 from tests.support.receiving import Receiver
 from tests.support.tools import program
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("official clients")]
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("client features")]
 
 FOLDER = Path(__file__).parent / "js"
 Job = Callable[..., dict[str, Any]]

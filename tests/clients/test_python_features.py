@@ -20,7 +20,7 @@ from tests.support.receiving import Receiver
 
 pytestmark = [
     pytest.mark.usefixtures("closed"),
-    pytest.mark.xdist_group("official clients"),
+    pytest.mark.xdist_group("client features"),
 ]
 
 LLAMA = "meta/meta-llama-3-8b-instruct"
