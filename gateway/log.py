@@ -9,11 +9,13 @@ A record carries the request and the user it belongs to, taken from the context 
 their own in the json format, `name=value` at the end of the line in the console one.
 """
 
+import asyncio
 import json
 import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +37,8 @@ _QUERY_NAMES = (
 )  # fmt: skip
 """Parameters by which signed addresses are signed (S3's, Google's, Azure's), and passwords."""
 
+
+_MOST_WAITING = 256
 
 _OWN_API = "/replicate"
 """What stands before the paths of our own API, whose ids are no secrets."""
@@ -162,7 +166,7 @@ def configure(
         if log_format == "json"
         else ConsoleFormatter(masker, colour=target.isatty())
     )
-    handler = logging.StreamHandler(target)
+    handler = _Together(target)
     handler.setFormatter(formatter)
     handler.addFilter(_add_context)
     root = logging.getLogger()
@@ -183,6 +187,43 @@ def configure(
     # Clients that narrate each request, with its address, at the level of ordinary news.
     for name in ("httpx", "httpcore", "alembic", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+class _Together(logging.StreamHandler[TextIO]):
+    """Writes what requests of one turn of the loop have to say with one call of the system.
+
+    Only the line that every request writes waits, and no longer than until the loop is back; all
+    else is written at once, after what waits, so that the order stays.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or let it wait for the others of this turn."""
+        try:
+            line = self.format(record) + self.terminator
+            first = not self._waiting
+            self._waiting.append(line)
+            loop = asyncio._get_running_loop() if hasattr(record, "fields") else None
+            if loop is None or len(self._waiting) >= _MOST_WAITING:
+                self.flush()
+            elif first:
+                loop.call_soon(self.flush)
+        except Exception:  # noqa: BLE001 - what logging itself does: a log must not stop anybody
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits; also called at the end of the process."""
+        with self._held():
+            if self._waiting:
+                lines, self._waiting = "".join(self._waiting), []
+                self.stream.write(lines)
+            super().flush()
+
+    def _held(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.lock is None else self.lock
 
 
 class ConsoleFormatter(logging.Formatter):

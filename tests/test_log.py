@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -212,3 +213,30 @@ def test_configuring_again_replaces_the_handler(start: Start) -> None:
     logging.getLogger("gateway").info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1
+
+
+async def test_lines_of_requests_wait_for_each_other_and_for_nothing_else() -> None:
+    writes: list[str] = []
+
+    class Counted(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    before = logging.getLogger().handlers[:]
+    try:
+        log.configure("console", stream=Counted())
+        logger = logging.getLogger("gateway.together")
+        log.emit_fields(logger, logging.INFO, "first", {})
+        log.emit_fields(logger, logging.INFO, "second", {})
+        assert writes == []
+        logger.warning("third")
+        assert [text.count("\n") for text in writes] == [3]
+        assert [writes[0].index(word) for word in ("first", "second", "third")] == sorted(
+            writes[0].index(word) for word in ("first", "second", "third")
+        )
+        log.emit_fields(logger, logging.INFO, "fourth", {})
+        await asyncio.sleep(0)
+        assert [text.count("\n") for text in writes] == [3, 1]
+    finally:
+        logging.getLogger().handlers[:] = before
