@@ -58,6 +58,8 @@ class ForgetErased:
             if len(found) < _PAGE or found[-1][1] <= since:
                 break
             since = found[-1][1]
+        # Again: what was still on disk may have been taken into memory meanwhile.
+        self._forget()
         self._since = now - _OVERLAP_S
         self._again_at = None if again and revision == self._seen else now + AGAIN_AFTER_S
         self._seen = revision
