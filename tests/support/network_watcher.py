@@ -7,8 +7,10 @@ that), so that an attempt to reach anything is answered here at once and leaves 
 line for each goes to stdout: `tcp ADDRESS PORT`, `udp ADDRESS PORT` or `name HOST.NAME`.
 """
 
+import ctypes
 import ipaddress
 import selectors
+import signal
 import socket
 import struct
 import sys
@@ -100,6 +102,8 @@ def _from_where_it_was_asked(around: list[tuple[int, int, bytes]]) -> tuple[int,
 
 
 if __name__ == "__main__":
+    # The network must not outlive the tests, however they end (PR_SET_PDEATHSIG).
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     for line in watch((sys.argv[1], int(sys.argv[2]))):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
