@@ -1,8 +1,10 @@
 """What `serve` and `demo` say when they are ready: where they are, and what to type now."""
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import gateway
@@ -60,12 +62,30 @@ def lines_to_paste(url: str, key: str) -> str:
     )
 
 
-def ready(settings: Settings, *, users: bool) -> str:
+def same_ledger(config_file: Path | None, env: Mapping[str, str]) -> tuple[str, str]:
+    """Return what stands before and after the program's name so that it means the same ledger.
+
+    Whoever pastes the lines does so in another shell, without this one's variables.
+    """
+    names = ("GATEWAY_CONFIG", "GATEWAY_STORAGE__DATA_DIR")
+    before = "".join(f"{name}={shlex.quote(env[name])} " for name in names if env.get(name))
+    after = "" if config_file is None else f" --config {shlex.quote(str(config_file))}"
+    return before, after
+
+
+def ready(
+    settings: Settings,
+    *,
+    users: bool,
+    config_file: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Say that the gateway serves; without any user, how to make one."""
     lines = [f"{PROGRAM} {gateway.__version__} is ready. Base URL: {base_url(settings)}"]
     lines += _trust(settings)
     if not users:
-        name = program()
+        before, after = same_ledger(config_file, env or {})
+        name = f"{before}{program()}{after}"
         lines += [
             "",
             "There are no users yet. These two commands make one, and print a key:",

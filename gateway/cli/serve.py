@@ -16,7 +16,7 @@ from gateway.cli.server import run_server
 from gateway.cli.session import Session, with_session
 from gateway.cli.simulated import Simulated, simulated_replicate
 from gateway.ledger import users
-from gateway.settings import Server, Settings, Storage, Upstream
+from gateway.settings import Server, Settings, Storage, Upstream, process_environment
 
 _PORT = click.IntRange(0, 65535)
 
@@ -90,7 +90,15 @@ def _serve(session: Session, settings: Settings) -> None:
             listener,
             session.clock,
             reload=session.load,
-            on_ready=lambda: click.echo(banner.ready(settings, users=bool(known)), nl=False),
+            on_ready=lambda: click.echo(
+                banner.ready(
+                    settings,
+                    users=bool(known),
+                    config_file=session.config_file,
+                    env=process_environment(),
+                ),
+                nl=False,
+            ),
         )
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 
-from gateway.domain import problems
+from gateway.domain import http_problems, problems
 from gateway.domain.plans import Metric, Per, QuotaRule, Role
 from gateway.domain.problems import Problem
 from gateway.domain.quota import Standing, window
@@ -28,6 +28,12 @@ EXAMPLES: tuple[tuple[Callable[..., Problem], Problem], ...] = (
     (problems.unknown_version, problems.unknown_version(_CONTACT)),
     (problems.trainings_not_allowed, problems.trainings_not_allowed(_CONTACT)),
     (problems.role_required, problems.role_required(Role.MANAGE, _CONTACT)),
+    (http_problems.not_http, http_problems.not_http()),
+    (http_problems.invalid_host, http_problems.invalid_host()),
+    (http_problems.body_timed_out, http_problems.body_timed_out(60)),
+    (http_problems.unsupported_encoding, http_problems.unsupported_encoding()),
+    (http_problems.head_too_large, http_problems.head_too_large(65_536)),
+    (http_problems.not_ready, http_problems.not_ready({"disk": "only 1,024 bytes are free"})),
     (problems.invalid_query, problems.invalid_query("created_after", "it is not a time")),
     (problems.not_found, problems.not_found("prediction")),
     (problems.method_not_allowed, problems.method_not_allowed(("GET", "POST"))),

@@ -44,7 +44,7 @@ def read_filters(query: str) -> Filters:
             raise Refused(_bad("cursor", "it is not a cursor of this list")) from None
     source = found.get("source") or None
     if source not in (None, "web", "api"):
-        raise Refused(_bad("source", "it is web, or not given"))
+        raise Refused(_bad("source", "it is web or api, or not given"))
     return Filters(
         cursor=cursor,
         created_after=_time(found, "created_after"),

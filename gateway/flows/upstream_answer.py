@@ -1,5 +1,7 @@
 """What upstream's answers and failures become on their way to the client."""
 
+from dataclasses import replace
+
 from gateway.domain import problems
 from gateway.domain.headers import response_headers
 from gateway.domain.problems import Problem
@@ -42,9 +44,16 @@ def passed_on(answer: UpstreamAnswer, body: bytes, *, rewritten: bool) -> Answer
     return Answer(answer.status, headers, body)
 
 
+# Of upstream's refusals these may be another answer later; all others will be the same.
+_WORTH_A_RETRY = frozenset({408, 409, 425, 429})
+
+
 def refused_by_upstream(answer: UpstreamAnswer) -> Answer:
     """Return an error of upstream's: status and body are its own."""
-    return passed_on(answer, answer.body, rewritten=False)
+    passed = passed_on(answer, answer.body, rewritten=False)
+    if not 400 <= answer.status < 500 or answer.status in _WORTH_A_RETRY:
+        return passed
+    return replace(passed, headers=(*passed.headers, ("x-should-retry", "false")))
 
 
 def client_location(urls: UrlMap, location: str, origin: str) -> str:

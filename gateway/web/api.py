@@ -39,7 +39,7 @@ from gateway.web.files_api import DOWNLOAD, FileFlows, FilesApi
 from gateway.web.identity import KeyRing
 from gateway.web.origin import Origins
 from gateway.web.problem_response import ProblemError
-from gateway.web.request_facts import facts, header
+from gateway.web.request_facts import authorization, facts, header
 
 PREFIX = "/replicate"
 
@@ -111,7 +111,7 @@ class Api:
             raise ProblemError(problems.method_not_allowed(found.allow))
         seen = facts(scope)
         seen.route = PREFIX + found.operation.template
-        identity = await self._keys.identify(header(scope, b"authorization"))
+        identity = await self._keys.identify(authorization(scope))
         if identity is None:
             if self._files.needs_no_key(found, scope):
                 origin = self._origins.of(scope)

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from gateway.domain import problems
-from gateway.domain.problems import Problem
+from gateway.domain import http_problems, problems
 from gateway.web.problem_response import ProblemError
 from gateway.web.request_facts import header
 
@@ -79,16 +78,8 @@ def _check_head(scope: Scope, max_bytes: int) -> None:
         raise ProblemError(problems.too_large(max_bytes))
     encoding = header(scope, b"content-encoding")
     if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-        # Neither the official clients nor the official API compress requests, and a few bytes can
-        # unpack to any number of them.
-        raise ProblemError(
-            Problem(
-                415,
-                "Unsupported content encoding",
-                "Send the body uncompressed: without Content-Encoding",
-                headers=(("Accept-Encoding", "identity"), ("x-should-retry", "false")),
-            )
-        )
+        # A few bytes can unpack to any number of them.
+        raise ProblemError(http_problems.unsupported_encoding())
 
 
 async def _next(receive: Receive, idle_s: float) -> Message:
@@ -96,14 +87,7 @@ async def _next(receive: Receive, idle_s: float) -> Message:
         async with asyncio.timeout(idle_s):
             message = await receive()
     except TimeoutError:
-        raise ProblemError(
-            Problem(
-                408,
-                "Request timed out",
-                f"Nothing of the body arrived for {idle_s:g} s",
-                headers=(("Connection", "close"),),
-            )
-        ) from None
+        raise ProblemError(http_problems.body_timed_out(idle_s)) from None
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message

@@ -13,7 +13,7 @@ from gateway.flows.read_prediction import etag_matches
 from gateway.mirror import Reading
 from gateway.web.departure import while_connected
 from gateway.web.problem_response import ProblemError
-from gateway.web.request_facts import facts, header
+from gateway.web.request_facts import authorization, facts, header
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -46,12 +46,12 @@ class Delivery:
             raise ProblemError(problems.method_not_allowed(("GET", "HEAD", "OPTIONS")))
         identity = None
         if self._key_needed:
-            authorization = header(scope, b"authorization")
-            if authorization is None:
+            given = authorization(scope)
+            if given is None:
                 # The usage page's pictures: a browser sends no key with them.
                 identity = await self._identify_session(scope)
             else:
-                identity = await self._identify(authorization)
+                identity = await self._identify(given)
             if identity is not None:
                 facts(scope).identified(identity.user_name)
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()

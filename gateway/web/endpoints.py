@@ -22,7 +22,7 @@ from gateway.web.identity import KeyRing
 from gateway.web.openapi import NAME, openapi
 from gateway.web.origin import Origins
 from gateway.web.problem_response import ProblemError
-from gateway.web.request_facts import facts, header
+from gateway.web.request_facts import authorization, facts
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -163,7 +163,7 @@ class EndpointApp:
         endpoint, places = self.table.match(scope["method"], path)
         seen = facts(scope)
         seen.route = self.table.prefix + endpoint.path
-        identity = await self._keys.identify(header(scope, b"authorization"))
+        identity = await self._keys.identify(authorization(scope))
         if identity is None:
             raise ProblemError(problems.unauthenticated())
         seen.identified(identity.user_name)

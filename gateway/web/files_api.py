@@ -16,7 +16,7 @@ from gateway.upstream.operations import Match
 from gateway.web.asking import Asking, Handler
 from gateway.web.body import announced_length, stream_body
 from gateway.web.departure import while_connected
-from gateway.web.request_facts import header
+from gateway.web.request_facts import authorization
 
 DOWNLOAD: Final = "files.download"
 
@@ -53,7 +53,7 @@ class FilesApi:
         """Return whether a request's address is its permission: a signed download's is."""
         return (
             found.operation.name == DOWNLOAD
-            and header(scope, b"authorization") is None
+            and authorization(scope) is None
             and is_signed(scope["query_string"])
         )
 

@@ -23,7 +23,7 @@ from gateway.web.identity import KeyRing
 from gateway.web.middleware import OUTSIDE_DASHBOARD, Gate, RequestNames
 from gateway.web.origin import Origins
 from gateway.web.problem_response import ProblemError
-from gateway.web.request_facts import Facts
+from gateway.web.request_facts import Facts, authorization
 
 _PATH = b"/replicate/v1/predictions/"
 _ROUTE = PREFIX + OPERATIONS["predictions.get"].template
@@ -109,7 +109,7 @@ class Front:
     def _at_hand(
         self, scope: Scope, headers: dict[bytes, bytes], prediction_id: str
     ) -> tuple[Identity, Shown] | None:
-        identity = self._keys.identify_now(_text(headers.get(b"authorization")))
+        identity = self._keys.identify_now(authorization(scope))
         if not isinstance(identity, Identity):
             return None
         try:

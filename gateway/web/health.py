@@ -13,14 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clock import Clock
-from gateway.domain import problems
+from gateway.domain import http_problems, problems
 from gateway.domain.instance import NONCE_HEADER, PROOF_HEADER, proof
 from gateway.domain.plans import Identity, Role
-from gateway.domain.problems import Problem
 from gateway.metrics import CONTENT_TYPE
 from gateway.web.origin import came_through_proxy, is_loopback
 from gateway.web.problem_response import ProblemError, problem_response
-from gateway.web.request_facts import facts, header
+from gateway.web.request_facts import authorization, facts, header
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Readiness:
             return problem_response(problems.shutting_down())
         faults = await self.faults()
         if faults:
-            return problem_response(_not_ready(faults))
+            return problem_response(http_problems.not_ready(faults))
         body = json.dumps({"status": "ready", "checks": dict.fromkeys(self._checks, "ok")})
         return Response(body.encode(), media_type="application/json")
 
@@ -148,7 +147,7 @@ class MetricsPage:
         """Answer on the main port; raises ProblemError 401 or 403."""
         scope = request.scope
         if not is_loopback(scope) or came_through_proxy(scope):
-            identity = await self._identify(header(scope, b"authorization"))
+            identity = await self._identify(authorization(scope))
             if identity is None:
                 raise ProblemError(problems.unauthenticated())
             facts(scope).identified(identity.user_name)
@@ -168,13 +167,3 @@ class MetricsPage:
         return Response(
             self._page, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"}
         )
-
-
-def _not_ready(faults: Mapping[str, str]) -> Problem:
-    return Problem(
-        503,
-        "Not ready",
-        "; ".join(f"{name}: {problems.printable(fault)}" for name, fault in faults.items()),
-        headers=(("Retry-After", "1"),),
-        extra={"checks": {name: problems.printable(fault) for name, fault in faults.items()}},
-    )

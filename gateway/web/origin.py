@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.types import Scope
 
+from gateway.domain import http_problems
 from gateway.domain.origins import canonical_origin
-from gateway.domain.problems import Problem
 from gateway.web.problem_response import ProblemError
 
 _HOST = re.compile(
@@ -86,7 +86,7 @@ class Origins:
             return known
         origin = canonical_origin(f"{scheme}://{host}") if _HOST.fullmatch(host) else None
         if origin is None:
-            raise ProblemError(_bad_host())
+            raise ProblemError(http_problems.invalid_host())
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[scheme, host] = origin
@@ -152,7 +152,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 def _host(scope: Scope) -> str | None:
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
-        raise ProblemError(_bad_host())
+        raise ProblemError(http_problems.invalid_host())
     return hosts[0].decode("latin-1").strip() or None if hosts else None
 
 
@@ -185,7 +185,7 @@ def _forwarded(scope: Scope, hops: int, scheme: str, host: str | None) -> tuple[
     if schemes:
         claimed = schemes[-min(hops, len(schemes))].lower()
         if claimed not in ("http", "https"):
-            raise ProblemError(_bad_host())
+            raise ProblemError(http_problems.invalid_host())
         scheme = claimed
     if hosts:
         host = hosts[-min(hops, len(hosts))]
@@ -199,12 +199,3 @@ def _parameters(element: str) -> dict[str, str]:
         value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3]
         found.setdefault(match[1].lower(), value)
     return found
-
-
-def _bad_host() -> Problem:
-    return Problem(
-        400,
-        "Invalid host",
-        "The Host header does not name a host",
-        headers=(("x-should-retry", "false"),),
-    )

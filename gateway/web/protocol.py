@@ -10,17 +10,14 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.domain.problems import CONTENT_TYPE, Problem
+from gateway.domain import http_problems
+from gateway.domain.problems import CONTENT_TYPE
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together: twice what the largest of other servers take."""
 
-_NO_HTTP = Problem(400, "Invalid request", "This is not a request that HTTP/1.1 knows")
-_HEAD_TOO_LARGE = Problem(
-    431,
-    "Request header fields too large",
-    f"Request line and headers must not exceed {MAX_HEAD_BYTES:,} bytes",
-)
+_NO_HTTP = http_problems.not_http()
+_HEAD_TOO_LARGE = http_problems.head_too_large(MAX_HEAD_BYTES)
 
 _count = itertools.count(1)
 

@@ -47,6 +47,15 @@ def keep_facts(scope: Scope, made: Facts) -> None:
     scope.setdefault("state", {})["facts"] = made
 
 
+def authorization(scope: Scope) -> str | None:
+    """Return the `Authorization` header; None if there is none, or more than one.
+
+    A proxy in front may have read another of them than we would.
+    """
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    return values[0].decode("latin-1") if len(values) == 1 else None
+
+
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the first header of this (lower-case) name."""
     for found, value in scope["headers"]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain import problems
+from gateway.domain import http_problems, problems
 from gateway.domain.admission import QuotaRefused, TooManyRunning
 from gateway.domain.keys import make_key
 from gateway.domain.plans import Metric, Per, QuotaRule
@@ -30,8 +30,9 @@ def headers_of(problem: Problem) -> dict[str, str]:
 def test_every_problem_has_an_example() -> None:
     makers = {
         maker
-        for name, maker in inspect.getmembers(problems, inspect.isfunction)
-        if maker.__module__ == problems.__name__
+        for module in (problems, http_problems)
+        for name, maker in inspect.getmembers(module, inspect.isfunction)
+        if maker.__module__ == module.__name__
         and not name.startswith("_")
         and name not in ("printable", "refusal")
     }

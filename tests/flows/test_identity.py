@@ -178,3 +178,12 @@ def test_the_token_goes_to_the_api_and_nowhere_else(gateway: Running) -> None:
         assert key not in said
         for name in ("cookie", "x-forwarded-for", "forwarded", "idempotency-key"):
             assert entry.header(name) is None
+
+
+def test_two_authorization_headers_are_none(gateway: Running) -> None:
+    key = gateway.add_user("twice")
+    both = [("Authorization", f"Bearer {key}"), ("Authorization", "Bearer hk-somebody-else")]
+    with gateway.client() as client:
+        for headers in (both, both[::-1]):
+            answer = client.get("/replicate/v1/account", headers=headers)
+            assert answer.status_code == 401
