@@ -41,6 +41,7 @@ from gateway.flows.deliver_webhook import DeliverWebhooks
 from gateway.flows.fetch_outputs import FetchOutputs
 from gateway.flows.follow_predictions import FollowPredictions
 from gateway.flows.forward_request import ForwardRequest
+from gateway.flows.known_predictions import KnownPredictions
 from gateway.flows.list_predictions import ListPredictions
 from gateway.flows.look import Look
 from gateway.flows.observe import Observe
@@ -297,11 +298,13 @@ class Gateway:
         )
         lists = UpstreamLists(upstream, clock)
         statuses = ReadStatuses(ledger, lists, observe, clock, tasks.spawn)
+        known = KnownPredictions(ledger, tasks.spawn)
         look = Look(
             ledger,
             upstream,
             observe,
             statuses,
+            known,
             clock,
             metrics,
             tasks.spawn,
@@ -379,7 +382,7 @@ class Gateway:
         )
         memory = MemoryLru[tuple[str, str, str], Shown](_MEMORY_BYTES, _MEMORY_ITEMS, _weight)
         read = ReadPrediction(
-            ledger,
+            known,
             cache,
             memory,
             presenter,

@@ -15,6 +15,7 @@ from gateway.clock import Clock
 from gateway.domain.documents import NotAPrediction
 from gateway.domain.endings import LOST_AFTER_S
 from gateway.domain.json_text import InvalidJson
+from gateway.flows.known_predictions import KnownPredictions
 from gateway.flows.observe import Observe
 from gateway.flows.read_statuses import ReadStatuses
 from gateway.flows.spawn import Spawn
@@ -38,6 +39,9 @@ POLL_PATIENCE_S = 2.0
 """How long a look that nobody waits for stands in line: a reader may come and want it sooner."""
 
 STEP_S = 0.05
+
+_MOVED_ON = "what has moved on"
+"""A place in line of its own, beside the users'."""
 
 
 class PredictionVanished(Exception):
@@ -85,6 +89,7 @@ class Look:
         upstream: Upstream,
         observe: Observe,
         statuses: ReadStatuses,
+        known: KnownPredictions,
         clock: Clock,
         metrics: Metrics,
         spawn: Spawn,
@@ -96,6 +101,7 @@ class Look:
         self._upstream = upstream
         self._observe = observe
         self._statuses = statuses
+        self._predictions = known
         self._clock = clock
         self._metrics = metrics
         self._spawn = spawn
@@ -181,16 +187,21 @@ class Look:
 
     async def _ask(self, row: Row, body: bytes, urgency: Urgency, *, force: bool) -> Looked:
         read = urgency is Urgency.READ
+        asked_at = self._clock.now()
         name = "trainings.get" if row.kind == "training" else "predictions.get"
         try:
             through_list = read and not force and row.kind == "prediction" and self._crowded()
-            if through_list and await self._statuses.one(row):
-                return Looked(*await self._known(row.id), How.LOOKED)
+            turn = row.user_id if read else None
+            if through_list:
+                if await self._statuses.one(row):
+                    return Looked(replace(row, snapshot_at=asked_at), body, How.LOOKED)
+                # It has moved on, most likely to its end: not behind all that have not.
+                turn = _MOVED_ON
             answer = await self._upstream.call(
                 OPERATIONS[name],
                 f"/v1/{row.kind}s/{row.id}",
                 urgency=urgency,
-                user=row.user_id if read else None,
+                user=turn,
                 max_wait_s=None if read else POLL_PATIENCE_S,
             )
             if answer.status == 200:
@@ -224,9 +235,7 @@ class Look:
         )
 
     async def _known(self, prediction_id: str) -> tuple[Row, bytes]:
-        known = await self._ledger.read(
-            lambda conn: predictions.get_with_document(conn, prediction_id)
-        )
+        known = await self._predictions(prediction_id)
         if known is None:
             raise PredictionVanished(prediction_id)
         return known

@@ -10,10 +10,10 @@ from gateway.domain.endings import removed
 from gateway.domain.finished import Finished, unpack
 from gateway.domain.plans import Identity
 from gateway.flows.answer import Answer, Caller, Refused
+from gateway.flows.known_predictions import KnownPredictions
 from gateway.flows.look import How, Look, PredictionVanished
 from gateway.flows.observe import cache_key
 from gateway.flows.present import JSON, Presenter, Shown, finished_of, may_read, reads
-from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Row
 from gateway.metrics import Metrics
 from gateway.upstream.line import Urgency
@@ -39,7 +39,7 @@ class ReadPrediction:
 
     def __init__(
         self,
-        ledger: Ledger,
+        known: KnownPredictions,
         cache: Cache,
         memory: MemoryLru[tuple[str, str, str], Shown],
         presenter: Presenter,
@@ -48,7 +48,7 @@ class ReadPrediction:
         metrics: Metrics,
         poll_interval_s: float,
     ) -> None:
-        self._ledger = ledger
+        self._known = known
         self._cache = cache
         self._memory = memory
         self._presenter = presenter
@@ -95,9 +95,7 @@ class ReadPrediction:
         kept = self._from_cache(request.prediction_id)
         if kept is not None:
             return self._answer_finished(kept, request)
-        known = await self._ledger.read(
-            lambda conn: predictions.get_with_document(conn, request.prediction_id)
-        )
+        known = await self._known(request.prediction_id)
         if known is None:
             raise Refused(problems.not_found())
         row, body = known

@@ -93,6 +93,7 @@ WITH_DOCUMENT = select(*COLUMNS, documents.c.body).outerjoin_from(
     predictions, documents, documents.c.prediction_id == predictions.c.id
 )
 _GET_WITH_DOCUMENT = WITH_DOCUMENT.where(predictions.c.id == bindparam("id"))
+_GET_MANY = WITH_DOCUMENT.where(predictions.c.id.in_(bindparam("ids", expanding=True)))
 _RUNNING = (
     select(func.count())
     .select_from(predictions)
@@ -139,6 +140,15 @@ def get_with_document(conn: Connection, prediction_id: str) -> tuple[Row, bytes]
     """Find a prediction and its document, which is an empty object once it is erased."""
     values = conn.execute(_GET_WITH_DOCUMENT, {"id": prediction_id}).one_or_none()
     return None if values is None else with_document(values)
+
+
+def get_many_with_documents(
+    conn: Connection, prediction_ids: Sequence[str]
+) -> dict[str, tuple[Row, bytes]]:
+    """Find several predictions and their documents by id; those there are not are left out."""
+    found = conn.execute(_GET_MANY, {"ids": list(prediction_ids)})
+    known = (with_document(values) for values in found)
+    return {row.id: (row, body) for row, body in known}
 
 
 def with_document(values: Sequence[Any]) -> tuple[Row, bytes]:

@@ -32,6 +32,7 @@ from gateway.ledger.prediction_rows import (
     Row,
     document,
     get,
+    get_many_with_documents,
     get_with_document,
     running_count,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "expired",
     "forget",
     "get",
+    "get_many_with_documents",
     "get_with_document",
     "ids_of",
     "look_at",

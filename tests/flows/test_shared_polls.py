@@ -51,7 +51,7 @@ def test_a_young_snapshot_answers_at_once(gateway: Running) -> None:
     with gateway.client(gateway.add_user("ann")) as client:
         made = created(client, "slow", seconds=60)
         advance(gateway, 0.6)
-        assert read(client, made).headers["cache-status"] == f"{NAME}; fwd=miss"
+        assert "; fwd=miss" in read(client, made).headers["cache-status"]
         before = looks(gateway)
         assert "; hit; ttl=" in read(client, made).headers["cache-status"]
         assert looks(gateway) == before
@@ -64,7 +64,7 @@ def test_no_cache_forces_a_look_that_those_who_ask_meanwhile_share(gateway: Runn
         read(client, made)
         before = looks(gateway)
         forced = read(client, made, cache_control="no-cache")
-        assert forced.headers["cache-status"] == f"{NAME}; fwd=miss"
+        assert "; fwd=miss" in forced.headers["cache-status"]
         assert looks(gateway) == before + 1
         answers = list(pool.map(lambda _: read(client, made, cache_control="no-cache"), range(40)))
         assert all("fwd=miss" in answer.headers["cache-status"] for answer in answers)
@@ -96,7 +96,7 @@ def test_when_upstream_fails_the_last_snapshot_is_served_and_says_so(
         assert looks(gateway) == before
         gateway.sim.faults.clear()
         advance(gateway, 0.6)
-        assert read(client, made).headers["cache-status"] == f"{NAME}; fwd=miss"
+        assert "; fwd=miss" in read(client, made).headers["cache-status"]
 
 
 def test_a_client_never_sees_time_run_backwards(gateway: Running) -> None:
