@@ -13,6 +13,7 @@ from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Filter
 from gateway.web.endpoints import Call, Endpoint, EndpointTable, NoQuery, answer, done
 from gateway.web.shapes import (
+    AnyDocument,
     LimitsShape,
     PredictionPage,
     PredictionQuery,
@@ -92,8 +93,19 @@ class MeApi:
                     status=204,
                     errors=(404,),
                 ),
+                Endpoint(
+                    name="openapi",
+                    method="GET",
+                    path="/openapi.json",
+                    summary="This description",
+                    handler=self._get_description,
+                    answer=AnyDocument,
+                ),
             ),
         )
+
+    async def _get_description(self, _: Call) -> Answer:
+        return answer(self.table().document())
 
     async def _get_usage(self, call: Call) -> Answer:
         query = call.asked(UsageQuery)

@@ -170,3 +170,7 @@ class PredictionQuery(Shape):
     until: Instant | None = None
     limit: Size = 100
     cursor: PageCursor | None = None
+
+
+class AnyDocument(Shape, extra="allow"):
+    """An OpenAPI document."""

@@ -128,6 +128,17 @@ def test_what_makes_no_sense_is_refused_in_the_usual_shape() -> None:
         assert httpx.get(f"{gateway.url}/me/v1/usage").status_code == 401
 
 
+def test_what_can_be_asked_is_described() -> None:
+    with running() as gateway, gateway.client(gateway.add_user("ann")) as ann:
+        described = ann.get("/me/v1/openapi.json").json()
+        assert set(described["paths"]) >= {"/me/v1/usage", "/me/v1/limits", "/me/v1/predictions"}
+        for path in ("usage", "limits", "predictions"):
+            shape = described["paths"][f"/me/v1/{path}"]["get"]["responses"]["200"]
+            name = shape["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            needed = described["components"]["schemas"][name]["required"]
+            assert set(needed) <= set(ann.get(f"/me/v1/{path}").json())
+
+
 def test_predictions_are_listed_a_page_at_a_time() -> None:
     with running() as gateway, gateway.client(gateway.add_user("ann")) as ann:
         made = [created(ann, "echo", value=n) for n in range(5)]

@@ -6,9 +6,9 @@ from gateway.domain.plans import Role
 from gateway.flows.answer import Answer
 from gateway.web.admin.people import PREFIX, People
 from gateway.web.admin.records import Records
-from gateway.web.admin.shapes import AnyDocument
 from gateway.web.admin.storage import Storage
 from gateway.web.endpoints import Call, Endpoint, EndpointTable, answer
+from gateway.web.shapes import AnyDocument
 
 __all__ = ["PREFIX", "AdminApi", "AdminFlows"]
 

@@ -427,7 +427,3 @@ class KeyQuery(PageQuery):
     """Which keys."""
 
     user: Named | None = None
-
-
-class AnyDocument(Shape, extra="allow"):
-    """An OpenAPI document."""
