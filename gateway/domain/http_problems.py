@@ -48,7 +48,7 @@ def body_timed_out(idle_s: float) -> Problem:
         408,
         "Request timed out",
         f"Nothing of the body arrived for {idle_s:g} s",
-        headers=(("Retry-After", "1"), ("Connection", "close")),
+        headers=(("Connection", "close"), *_FINAL),
     )
 
 
