@@ -8,7 +8,7 @@ WIDTH, HEIGHT = 600, 120
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, in the chart's own units, and what it says."""
+    """One bar, in the chart's own units, and what it says; without text there is nothing."""
 
     x: str
     y: str
@@ -44,7 +44,7 @@ def chart(title: str, points: Sequence[tuple[str, int, str]], summary: str) -> C
                 f"{step * 0.8:.1f}",
                 f"{height:.1f}",
                 label,
-                text,
+                text if value else "",
             )
         )
     highest = max(points, key=lambda point: point[1], default=("", 0, ""))

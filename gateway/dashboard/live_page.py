@@ -9,6 +9,7 @@ from gateway.dashboard.visit import Page, Place, Reply, Visit
 from gateway.ledger import Connection, Ledger, allowance, predictions
 from gateway.ledger.gauges import Gauges, gauges
 from gateway.ledger.predictions import Filter, Row
+from gateway.upstream.bucket import burst, per_second
 
 _MOST_ROWS = 50
 _NAMES = {"create": "Creates", "request": "Other requests"}
@@ -16,11 +17,12 @@ _NAMES = {"create": "Creates", "request": "Other requests"}
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """One of the account's budgets: what is left of a minute's worth, and who waits here for it."""
+    """One of the account's budgets: how many may go now, and who waits here for it."""
 
     name: str
     left: int
     per_minute: int
+    at_once: int
     percent: int
     waiting: int
     blocked_s: float
@@ -79,17 +81,19 @@ class LivePage:
 
     def _allowance(self, kind: str, bucket: allowance.BucketRow | None, now: float) -> Allowance:
         per_minute = self._most[kind] if bucket is None else bucket.per_minute
-        left = per_minute
+        at_once = burst(per_minute)
+        left = at_once
         blocked = 0.0
         if bucket is not None:
-            refilled = bucket.tokens + max(0.0, now - bucket.updated_at) * per_minute / 60
-            left = max(0.0, min(per_minute, refilled))
+            passed = max(0.0, now - bucket.updated_at)
+            left = max(0.0, min(at_once, bucket.tokens + passed * per_second(per_minute)))
             blocked = max(0.0, bucket.blocked_until - now)
         return Allowance(
             name=_NAMES[kind],
             left=int(left),
             per_minute=int(per_minute),
-            percent=round(100 * left / per_minute) if per_minute else 0,
+            at_once=int(at_once),
+            percent=round(100 * left / at_once),
             waiting=self._waiting(kind),
             blocked_s=blocked,
         )

@@ -83,7 +83,7 @@ def date(day: int) -> str:
 def amount(metric: Metric, units: int) -> str:
     """Write an amount of what a quota counts, without its noun."""
     if metric is Metric.COST_USD:
-        return money(units)
+        return money(units).removesuffix(".00") if units else "$0"
     if metric is Metric.PREDICT_SECONDS:
         seconds = units / 10**6
         return f"{seconds:,.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
