@@ -78,9 +78,7 @@ def test_over_the_mirrors_limit_the_oldest_go_and_none_younger_than_a_day() -> N
         [old] = blob(700_000)
         gateway.settle(lambda: stored(gateway) == 1)
         [young] = blob(700_000)
-        gateway.settle(
-            lambda: gateway.ledger(lambda conn: _error(conn, "no_room")), most_s=20
-        )
+        gateway.settle(lambda: gateway.ledger(lambda conn: _error(conn, "no_room")), most_s=20)
         # Neither goes; what does not fit is passed through.
         assert stored(gateway) == 1
         assert len(ann.get(young).content) == 700_000
@@ -102,9 +100,7 @@ def test_what_upstream_refuses_again_and_again_is_given_up_as_gone() -> None:
         gateway.sim.faults.add(Fault(FaultKind.SERVER_ERROR, "delivery*", status=403, times=50))
         made = ann.post(FLUX, json={"input": {"prompt": "a fox"}}).json()["id"]
         [url] = gateway.finished(ann, made).json()["output"]
-        gateway.settle(
-            lambda: gateway.ledger(file_rows.stats).counts.get("gone", 0) == 1, step_s=5
-        )
+        gateway.settle(lambda: gateway.ledger(file_rows.stats).counts.get("gone", 0) == 1, step_s=5)
         assert ann.get(url).status_code == 410
 
 
