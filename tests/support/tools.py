@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "postgres": ("pg_ctl",),
     "node": ("node",),
-    "browser": ("chromium", "chromium-browser", "google-chrome"),
+    "browser": ("chromedriver",),  # it comes with Chromium, or needs it, wherever it is packaged
     "prometheus": ("prometheus",),
 }
 
