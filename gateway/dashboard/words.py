@@ -50,7 +50,9 @@ def ago(at: float | None, now: float) -> str:
     if at is None:
         return "never"
     passed = now - at
-    return "just now" if passed < 5 else f"{span(passed)} ago"
+    return (
+        "just now" if passed < 5 else f"{span(passed) if passed >= 10 else f'{passed:.0f} s'} ago"
+    )
 
 
 def size(octets: int) -> str:
