@@ -20,6 +20,10 @@ from gateway.upstream.line import Urgency
 
 CACHE_NAME = "replicate-gateway"
 
+RUNNING_BYTES = 16 * 1024 * 1024
+RUNNING_ITEMS = 2000
+"""How much is remembered of what pollers of running predictions were last shown."""
+
 MAX_AGE_S = 31_536_000
 """A finished prediction never changes: as long as HTTP's caches go."""
 
@@ -51,6 +55,9 @@ class ReadPrediction:
         self._known = known
         self._cache = cache
         self._memory = memory
+        self._running: MemoryLru[tuple[str, str, str], tuple[bytes, bytes]] = MemoryLru(
+            RUNNING_BYTES, RUNNING_ITEMS, lambda pair: len(pair[0]) + len(pair[1])
+        )
         self._presenter = presenter
         self._look = look
         self._clock = clock
@@ -142,13 +149,23 @@ class ReadPrediction:
             ttl = row.snapshot_at + self._poll_interval_s - self._clock.now()
         else:
             self._metrics.polls_saved.inc()
-        shown = self._presenter.document(body, self._presenter.view(row, request.caller))
+        shown = self._shown_running(row, body, request.caller)
         headers = (
             JSON,
             ("cache-control", "no-store"),
             ("cache-status", running_status(how, ttl)),
         )
         return Answer(200, headers, shown)
+
+    def _shown_running(self, row: Row, body: bytes, caller: Caller) -> bytes:
+        """Write the document for this caller, once for a crowd that gets the same one."""
+        name = (row.id, caller.origin, caller.aborted_as)
+        last = self._running.get(name)
+        if last is not None and last[0] == body:
+            return last[1]
+        shown = self._presenter.document(body, self._presenter.view(row, caller))
+        self._running.set(name, (body, shown))
+        return shown
 
 
 def running_status(how: How, ttl: float) -> str:

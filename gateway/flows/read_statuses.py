@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from gateway.clock import Clock
-from gateway.domain.documents import InvalidJson, NotAPrediction, facts
+from gateway.domain.documents import InvalidJson, NotAPrediction, facts_of
 from gateway.flows.observe import Observe
 from gateway.flows.spawn import Spawn
 from gateway.flows.upstream_lists import PAGE_ITEMS, UpstreamLists
@@ -105,7 +105,7 @@ class ReadStatuses:
         try:
             async for page in self._lists.pages("prediction", urgency, user=_NOBODY):
                 pages += 1
-                shown = dict(_statuses(page.items))
+                shown = dict(_statuses(page.documents))
                 found = [left.pop(one) for one in list(left) if one in shown]
                 confirmed |= await self._confirm(
                     [row for row in found if shown[row.id][0] == row.status],
@@ -131,10 +131,10 @@ class ReadStatuses:
         return await self._ledger.write(partial(predictions.confirm, seen=seen))
 
 
-def _statuses(items: Iterable[bytes]) -> Iterable[tuple[str, tuple[str, float]]]:
-    for item in items:
+def _statuses(documents: Iterable[object]) -> Iterable[tuple[str, tuple[str, float]]]:
+    for document in documents:
         try:
-            told = facts(item)
+            told = facts_of(document)
         except NotAPrediction:
             continue
         if told.created_at is not None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from gateway.clock import Clock
 from gateway.domain.documents import list_page
+from gateway.domain.json_text import InvalidJson, load
 from gateway.upstream import OPERATIONS, Upstream, UpstreamError, Urgency
 
 Kind = Literal["prediction", "training"]
@@ -19,9 +20,16 @@ PAGE_ITEMS = 100
 class UpstreamPage:
     """A page as it was at `asked_at`. `last`: there is nothing behind it."""
 
-    items: tuple[bytes, ...]
+    body: bytes
+    documents: tuple[object, ...]
+    """Its items, decoded."""
     asked_at: float
     last: bool
+
+    @property
+    def items(self) -> tuple[bytes, ...]:
+        """Its items byte for byte, which takes longer."""
+        return list_page(self.body).items
 
 
 class UpstreamLists:
@@ -57,10 +65,14 @@ class UpstreamLists:
             )
             if answer.status != 200:
                 raise UpstreamError(f"upstream answered {answer.status} when asked for {kind}s")
-            page = list_page(answer.body)
+            page = load(answer.body)
+            if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+                raise InvalidJson("The document is not a list: it has no results")
+            link = page.get("next")
             # Only the query: where to ask is never taken from an answer.
-            following = "" if page.next is None else urlsplit(page.next).query
-            yield UpstreamPage(page.items, asked_at, last=not following or following == query)
-            if not following or following == query:
+            following = urlsplit(link).query if isinstance(link, str) else ""
+            last = not following or following == query
+            yield UpstreamPage(answer.body, tuple(page["results"]), asked_at, last)
+            if last:
                 return
             query = following
