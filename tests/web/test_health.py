@@ -39,7 +39,9 @@ def readiness(
 
 
 async def test_alive_is_alive() -> None:
-    heard = await call(Starlette(routes=[Route("/healthz", Alive(b"s" * 32).healthz)]), make_scope("/healthz"))
+    heard = await call(
+        Starlette(routes=[Route("/healthz", Alive(b"s" * 32).healthz)]), make_scope("/healthz")
+    )
     assert heard.status == 200
 
 
