@@ -15,7 +15,7 @@ JOBS ?= auto
 TESTS ?= tests
 TYPED := $(wildcard gateway tests benchmarks docs)
 
-.PHONY: help serve demo test lint fix docs bench lock clean tools
+.PHONY: help serve demo test lint fix docs bench bench-upstream lock clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ docs: $(VENV)/.dev ## rewrite the pages that are made from the code
 
 bench: $(VENV)/.dev ## measure it side by side with its peers
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-upstream: $(VENV)/.dev ## a thousand impatient clients before Replicate's own limits
+	@$(PY) -m benchmarks.upstream $(ARGS)
 
 # The locks hold for every system and Python that pyproject.toml allows, and carry digests only: no
 # host, so that they hold behind any mirror. UPGRADE=1 takes the newest of everything.

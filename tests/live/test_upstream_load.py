@@ -1,0 +1,27 @@
+"""A tenth of `make bench-upstream`: impatient clients before upstream's own limits."""
+
+import pytest
+
+from benchmarks.upstream import Size, run_queueing, run_watching
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_hundred_impatient_clients_cost_upstream_no_more_than_a_few() -> None:
+    size = Size.of(0.1, seconds=15)
+    found = run_watching(size, workers=1)
+    assert set(found.statuses) == {200}
+    assert found.most_in_a_minute <= size.requests_per_minute + size.creates_per_minute
+    assert found.spared >= 0.9  # 95 % at full size, where the limits are what they really are
+    assert found.view_age_median < 2
+    assert found.ends > 0
+    assert found.end_lag_median < 3  # 2 s at full size; here a look a fifth of a second is all
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_users_burst_does_not_starve_another_users_single_creates() -> None:
+    found = run_queueing(Size.of(0.1, seconds=15), workers=1)
+    assert found.beside_median - found.alone_median < 1.5
+    assert found.burst[201] > 20
+    assert set(found.burst) <= {201, 429}
