@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.domain.admission import QuotaRefused, Refusal
+from gateway.domain.instants import iso
 from gateway.domain.keys import mask
 from gateway.domain.plans import Role
 from gateway.domain.quota import Standing, from_units, instant, ratelimit_headers
@@ -220,7 +221,7 @@ def role_required(role: Role, contact: str) -> Problem:
 
 
 def quota_used_up(standing: Standing, contact: str, needed: int = 0) -> Problem:
-    """402: a quota of an hour or longer is used up, or what is left is less than `needed`."""
+    """402: a quota of an hour or longer is used up, or too little is left for this request."""
     return _final(
         402,
         "Quota used up",
@@ -243,10 +244,11 @@ def rate_limited(standing: Standing, now: float, needed: int = 0) -> Problem:
 
 def too_many_running(running: int, limit: int) -> Problem:
     """429: as many predictions are running as the plan allows at a time."""
+    are = "is" if running == 1 else "are"
     return _later(
         429,
         "Too many running predictions",
-        f"{running:,} of your predictions are running, and your plan allows {limit:,} at a time. "
+        f"{running:,} of your predictions {are} running, and your plan allows {limit:,} at a time. "
         "Wait for one to finish, or cancel one.",
         1,
         _used_up(limit, 1),
@@ -386,5 +388,5 @@ def _numbers(standing: Standing) -> dict[str, object]:
         "per": standing.rule.per.value,
         "models": list(standing.rule.models),
         "scope": "team" if standing.shared else "user",
-        "resets_at": instant(standing.window.end),
+        "resets_at": iso(standing.window.end),
     }
