@@ -6,11 +6,13 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.domain import keys as domain
 from gateway.domain import webhooks
-from gateway.ledger import Connection, Ledger, keys, users
+from gateway.domain.endings import LOST_AFTER_S
+from gateway.ledger import Connection, Ledger, keys, predictions, users
 from gateway.ledger.keys import KeyRow
 
 NAME = "demo"
 _KEY_FILE = "demo-key"
+_MOST = 10_000
 
 
 async def demo_key(ledger: Ledger, folder: Path, clock: Clock) -> str:
@@ -44,6 +46,20 @@ async def demo_key(ledger: Ledger, folder: Path, clock: Clock) -> str:
     if key != kept:
         _write(path, key)
     return key
+
+
+async def forget_what_ran(ledger: Ledger, clock: Clock) -> None:
+    """Let what still ran when the last demo ended be settled as lost at once.
+
+    A simulation begins anew with each start; waiting ten minutes for it to remember would be idle.
+    """
+    since = clock.now() - LOST_AFTER_S
+
+    def work(conn: Connection) -> None:
+        for row in predictions.rows(conn, predictions.Filter(running=True), limit=_MOST):
+            predictions.note_missing(conn, row.id, since)
+
+    await ledger.write(work)
 
 
 def _opens(row: KeyRow | None, now: float) -> bool:

@@ -1,5 +1,6 @@
 """What upstream's answers and failures become on their way to the client."""
 
+import logging
 from dataclasses import replace
 
 from gateway.domain import problems
@@ -17,9 +18,16 @@ from gateway.upstream import (
     UpstreamUnreachable,
 )
 
+_log = logging.getLogger(__name__)
+
 
 def upstream_problem(error: UpstreamError, *, create: bool, creates_per_minute: int = 0) -> Problem:
-    """Return the contract's error for a request that upstream did not answer usably."""
+    """Return the contract's error for a request that upstream did not answer usably.
+
+    The client is told what it can do; the cause is for the operator, in the log.
+    """
+    if not isinstance(error, AllowanceExhausted):
+        _log.warning("Replicate did not answer: %s", error)
     in_doubt = create and error.sent
     match error:
         case UpstreamUnreachable():
