@@ -23,6 +23,7 @@ def config() -> None:
 @with_session
 def check(session: Session) -> None:
     """Say whether the configuration can be used; each fault is a line."""
+    session.use_upstream()
     settings = session.settings
     counts = ", ".join(
         f"{len(tables)} {noun if len(tables) != 1 else noun[:-1]}"

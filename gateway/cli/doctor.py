@@ -33,6 +33,7 @@ def doctor(session: Session, as_json: bool) -> None:
     Each point that is not well says what to do. Exit status 1 if any failed. Works beside a running
     gateway, and needs one for the points that are about reaching it.
     """
+    session.use_upstream()
     settings = session.settings
     file = process_environment().get("SSL_CERT_FILE")
     network = Network(settings, session.clock, Path(file) if file else None)

@@ -39,6 +39,7 @@ def serve(session: Session, host: str | None, port: int | None, workers: int | N
     SIGHUP publishes plans, teams and prices anew. Without a Replicate token a simulated Replicate
     is started beside it, and nothing is real: see "demo".
     """
+    session.use_upstream()
     settings = _with_options(session.settings, host=host, port=port, workers=workers)
     if settings.upstream.token.get_secret_value():
         _serve(session, settings)

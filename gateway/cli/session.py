@@ -16,7 +16,14 @@ from gateway.cli.demo_data import demo_folder, demo_runs
 from gateway.clock import Clock
 from gateway.ledger import Connection, Ledger, LedgerError, LedgerUnavailable, audit, users
 from gateway.ledger.users import UserRow
-from gateway.settings import Settings, SettingsError, find_file, load
+from gateway.settings import (
+    Settings,
+    SettingsError,
+    find_file,
+    holds_clients_key,
+    load,
+    process_environment,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -28,16 +35,26 @@ class Session:
     def __init__(self, invocation: Invocation) -> None:
         self.config_file = invocation.config_file
         self.clock: Clock = invocation.clock
+        self._for_upstream = False
+
+    def use_upstream(self) -> None:
+        """Say, before the settings are read, that Replicate is to be asked with the token."""
+        self._for_upstream = True
 
     @cached_property
     def settings(self) -> Settings:
         """The configuration. Raises Failed with all that is wrong with it."""
+        if not self._for_upstream and holds_clients_key(process_environment()):
+            say(
+                "Note: REPLICATE_API_TOKEN holds a key of this gateway (hk-…), which is for"
+                " clients; this command needs no token and leaves it aside. serve wants it unset."
+            )
         return self.load()
 
     def load(self) -> Settings:
         """Read the configuration anew. Raises Failed."""
         try:
-            return load(self.config_file)
+            return load(self.config_file, for_upstream=self._for_upstream)
         except SettingsError as error:
             raise Failed(f"the configuration cannot be used:\n{error}") from error
 

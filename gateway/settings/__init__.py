@@ -13,7 +13,7 @@ from gateway.settings.describe import (
     shown,
     shown_toml,
 )
-from gateway.settings.environment import process_environment
+from gateway.settings.environment import holds_clients_key, process_environment
 from gateway.settings.faults import Fault, SettingsError
 from gateway.settings.handing import handed_over, taken_over
 from gateway.settings.load import find_file, load
@@ -63,6 +63,7 @@ __all__ = [
     "describe_sections",
     "find_file",
     "handed_over",
+    "holds_clients_key",
     "load",
     "process_environment",
     "shown",

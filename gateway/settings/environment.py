@@ -53,6 +53,11 @@ def process_environment() -> Mapping[str, str]:
     return os.environ
 
 
+def holds_clients_key(env: Mapping[str, str]) -> bool:
+    """Return whether the token's variable holds a key of this gateway: clients export it so."""
+    return env.get(TOKEN_VARIABLE, "").startswith("hk-")
+
+
 def read(env: Mapping[str, str]) -> Overrides:
     """Read all variables that set something; those that look so but set nothing are faults."""
     overrides = Overrides()

@@ -24,14 +24,19 @@ _CHECK_NAME = {"plans": check_name, "teams": check_name, "prices": check_glob}
 _T = TypeVar("_T", bound=BaseModel)
 
 
-def load(config_file: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+def load(
+    config_file: Path | None, env: Mapping[str, str] | None = None, *, for_upstream: bool = True
+) -> Settings:
     """Return the settings of this file and environment.
 
     Without a file the one that GATEWAY_CONFIG names is taken, else ``config/gateway.toml`` where
     the process was started, else the built-in defaults. ``env`` is the process's environment unless
-    given. Raises :class:`SettingsError` with every fault that was found.
+    given. Whoever sends nothing upstream can let a client's key in REPLICATE_API_TOKEN count as no
+    token. Raises :class:`SettingsError` with every fault that was found.
     """
     env = environment.process_environment() if env is None else env
+    if not for_upstream and environment.holds_clients_key(env):
+        env = {name: text for name, text in env.items() if name != environment.TOKEN_VARIABLE}
     overrides = environment.read(env)
     loading = _Loading(overrides)
     loading.read_file(find_file(config_file, env))

@@ -121,7 +121,8 @@ def _check_token(token: SecretStr) -> SecretStr:
         return token
     if text.startswith("hk-"):
         raise ValueError(
-            "is a key of this gateway (hk-…); here goes the account's own token from Replicate"
+            "is a key of this gateway (hk-…), which only its clients use: unset it here, or set"
+            " the account's own token from Replicate"
         )
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("contains blanks or characters that a token cannot have")

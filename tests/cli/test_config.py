@@ -44,6 +44,21 @@ def test_what_is_in_force_is_shown_without_secrets(
     assert shown["server"]["port"] == 8080
 
 
+def test_a_clients_key_in_the_tokens_variable_stops_only_what_asks_replicate(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "hk-0123456789")
+    for command in (("serve",), ("doctor",), ("config", "check")):
+        told = program.fails(1, *command)
+        assert "unset" in told
+        assert "REPLICATE_API_TOKEN" in told
+        assert "hk-0123456789" not in told
+    assert "REPLICATE_API_TOKEN" in program.run("users", "add", "alice").stderr
+    assert program.ok("keys", "create", "alice")
+    assert [user["name"] for user in program.json("users", "list")] == ["alice"]
+    assert program.json("config", "show")["upstream"]["token"] == ""
+
+
 def test_reload_publishes_what_is_new_and_says_so(program: Program) -> None:
     assert "Published" in program.run("config", "reload").stderr
     policy = policy_in_force(program)

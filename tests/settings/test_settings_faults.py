@@ -300,9 +300,18 @@ def test_a_secret_is_in_no_fault(tmp_path: Path, text: str) -> None:
 def test_a_key_of_this_gateway_is_no_token_for_upstream(tmp_path: Path) -> None:
     (line,) = faults(tmp_path, "", {"REPLICATE_API_TOKEN": "hk-0123456789"})
     assert line == (
-        "upstream.token = ******** (from REPLICATE_API_TOKEN): is a key of this gateway (hk-…); "
-        "here goes the account's own token from Replicate"
+        "upstream.token = ******** (from REPLICATE_API_TOKEN): is a key of this gateway (hk-…), "
+        "which only its clients use: unset it here, or set the account's own token from Replicate"
     )
+
+
+def test_where_nothing_is_sent_upstream_a_clients_key_does_no_harm(tmp_path: Path) -> None:
+    env = {"REPLICATE_API_TOKEN": "hk-0123456789"}
+    settings = load(None, env, for_upstream=False)
+    assert settings.upstream.token.get_secret_value() == ""
+    assert env, "the environment stays as it was"
+    with pytest.raises(SettingsError, match="key of this gateway"):
+        load(None, {"GATEWAY_UPSTREAM__TOKEN": "hk-0123456789"}, for_upstream=False)
 
 
 @given(
