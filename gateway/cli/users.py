@@ -2,7 +2,7 @@
 
 import click
 
-from gateway.cli import erasing
+from gateway.cli import banner, erasing
 from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
 from gateway.cli.names import check_plan, check_team, check_user_name
 from gateway.cli.output import Column, print_json, print_list
@@ -15,6 +15,7 @@ from gateway.domain.plans import Overrides, Role
 from gateway.ledger import Connection
 from gateway.ledger import users as rows
 from gateway.ledger.users import UNSET, UserRow
+from gateway.settings import process_environment
 
 _ROLE = click.Choice([role.value for role in Role])
 
@@ -57,7 +58,8 @@ def add(session: Session, name: str, team: str | None, plan: str | None, role: s
         session.note(conn, "users.add", name, detail)
 
     session.write(work)
-    say(f"Added {name}. A key for them: {PROGRAM} keys create {name}")
+    before, after = banner.same_ledger(session.config_file, process_environment())
+    say(f"Added {name}. A key for them: {before}{banner.program()}{after} keys create {name}")
 
 
 @users.command("list", example=f"{PROGRAM} users list --json")

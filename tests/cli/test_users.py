@@ -21,6 +21,16 @@ def test_an_added_user_is_listed_with_stable_fields(program: Program) -> None:
     }
 
 
+def test_the_next_command_means_the_same_ledger(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_STORAGE__DATA_DIR", "else where")
+    file = program.folder / "gateway.toml"
+    told = program.run("users", "add", "alice").stderr
+    assert "GATEWAY_STORAGE__DATA_DIR='else where' " in told
+    assert f" --config {file} keys create alice" in told
+
+
 def test_piped_tables_are_aligned_text(program: Program) -> None:
     program.ok("users", "add", "al")
     program.ok("users", "add", "barbara", "--plan", "pro")
