@@ -100,6 +100,9 @@ def unknown(
     noun: str, name: str, known: Sequence[str], elsewhere: Mapping[str, str] = MappingProxyType({})
 ) -> str:
     """Say what an unknown name should have been: a neighbour's, or another section's key."""
+    # A section in the singular is a section mistyped, though a key elsewhere may be named so.
+    if f"{name}s" in known:
+        return f'unknown {noun}; did you mean "{name}s"?'
     if name in elsewhere:
         return f"unknown {noun}; this key belongs to [{elsewhere[name]}]"
     close = did_you_mean(name, known)

@@ -46,6 +46,7 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         ("server = 5", "server: must be a table"),
         ("port = 5", "port: unknown section; this key belongs to [server]"),
         ("[sever]", 'sever: unknown section; did you mean "server"?'),
+        ("[plan.pro]", 'plan: unknown section; did you mean "plans"?'),
         ("plans = 1", "plans: must be tables, such as [plans.NAME]"),
         (
             '[server]\npublic_url = "https://a.example.com/replicate"',
