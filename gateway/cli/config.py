@@ -11,7 +11,7 @@ from gateway.cli.session import Session, with_session
 from gateway.domain.plans import DEFAULT_PLAN, Policy
 from gateway.ledger import Connection, published, read_revision
 from gateway.ledger import users as user_rows
-from gateway.settings import shown, shown_toml
+from gateway.settings import shipped_in_force, shown, shown_shipped, shown_toml
 
 
 @click.group(cls=Group, example=f"{PROGRAM} config check --config /etc/replicate-gateway.toml")
@@ -33,7 +33,8 @@ def check(session: Session) -> None:
             ("prices", settings.prices),
         )
     )
-    click.echo(f"{session.source} can be used: {counts}.")
+    shipped = len(shipped_in_force(settings))
+    click.echo(f"{session.source} can be used: {counts} (and {shipped} shipped).")
 
 
 @config.command("show", example=f"{PROGRAM} config show")
@@ -42,7 +43,8 @@ def check(session: Session) -> None:
 def show(session: Session, as_json: bool) -> None:
     """Print what is in force, defaults and environment included; secrets are masked."""
     if as_json:
-        print_json(shown(session.settings))
+        settings = session.settings
+        print_json({**shown(settings), "shipped_prices": shown_shipped(settings)})
     else:
         click.echo(shown_toml(session.settings), nl=False)
 

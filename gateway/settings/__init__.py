@@ -11,6 +11,7 @@ from gateway.settings.describe import (
     describe,
     describe_sections,
     shown,
+    shown_shipped,
     shown_toml,
 )
 from gateway.settings.environment import holds_clients_key, process_environment
@@ -35,7 +36,7 @@ from gateway.settings.model import (
     Upstream,
     Webhooks,
 )
-from gateway.settings.shipped import StartingPrice, starting_prices
+from gateway.settings.shipped import StartingPrice, shipped_in_force, starting_prices
 
 __all__ = [
     "Cache",
@@ -66,7 +67,9 @@ __all__ = [
     "holds_clients_key",
     "load",
     "process_environment",
+    "shipped_in_force",
     "shown",
+    "shown_shipped",
     "shown_toml",
     "starting_prices",
     "taken_over",

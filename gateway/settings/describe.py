@@ -14,6 +14,7 @@ from gateway.settings.environment import variable
 from gateway.settings.faults import MASK, key_path, mask_url
 from gateway.settings.fields import TypeForm, bare, element, named_tables, table
 from gateway.settings.model import Settings
+from gateway.settings.shipped import shipped_in_force
 from gateway.settings.values import Example, SecretUrl, Unit
 
 # What TOML can write.
@@ -127,10 +128,37 @@ def shown(settings: Settings) -> dict[str, Shown]:
 
 
 def shown_toml(settings: Settings) -> str:
-    """Return what is in force as a TOML file, every secret masked."""
+    """Return what is in force as a TOML file, every secret masked.
+
+    The shipped prices stand in comments: as a file of one's own it would otherwise keep them for
+    good, whatever later versions ship.
+    """
     lines: list[str] = []
     _write_table(shown(settings), (), lines)
+    shipped = shown_shipped(settings)
+    if shipped:
+        estimates: list[str] = []
+        _write_table({"prices": shipped}, (), estimates)
+        lines += ["", "# Shipped with this version, and in force too; a price of one's own for the"]
+        lines += ["# same model replaces them."]
+        lines += [f"# {line}".rstrip() for line in estimates]
     return "\n".join(lines).strip() + "\n"
+
+
+def shown_shipped(settings: Settings) -> dict[str, Shown]:
+    """Return the shipped prices that are in force, each with its source, by model."""
+    return {
+        model: {
+            **{
+                key: value
+                for key, value in _shown_table(starting.price).items()
+                if key in starting.price.model_fields_set
+            },
+            "source": starting.source,
+            "read": starting.read,
+        }
+        for model, starting in shipped_in_force(settings).items()
+    }
 
 
 def _shown_table(model: BaseModel) -> dict[str, Shown]:

@@ -7,7 +7,8 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from gateway.settings.model import Price
+from gateway.domain.models import matches
+from gateway.settings.model import Price, Settings
 
 _FILE = Path(__file__).with_name("prices.toml")
 
@@ -19,6 +20,15 @@ class StartingPrice:
     price: Price
     source: str
     read: str
+
+
+def shipped_in_force(settings: Settings) -> Mapping[str, StartingPrice]:
+    """Return the shipped prices of the models that the configuration says nothing about."""
+    return {
+        model: starting
+        for model, starting in starting_prices().items()
+        if not matches(settings.prices, model)
+    }
 
 
 @cache

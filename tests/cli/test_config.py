@@ -20,7 +20,7 @@ def policy_in_force(program: Program) -> Policy | None:
 
 
 def test_a_good_configuration_is_said_to_be_good(program: Program) -> None:
-    assert "2 plans, 1 team, 0 prices" in program.ok("config", "check")
+    assert "2 plans, 1 team, 0 prices (and 6 shipped)" in program.ok("config", "check")
 
 
 def test_all_faults_are_told_a_line_each(program: Program) -> None:
@@ -42,6 +42,19 @@ def test_what_is_in_force_is_shown_without_secrets(
     shown = program.json("config", "show")
     assert shown["upstream"]["token"] == "********"
     assert shown["server"]["port"] == 8080
+
+
+def test_shipped_prices_are_shown_as_such_until_ones_own_replace_them(program: Program) -> None:
+    model = "black-forest-labs/flux-schnell"
+    assert f'# [prices."{model}"]\n# per_image = 0.003\n# source = ' in program.ok("config", "show")
+    shown = program.json("config", "show")
+    assert shown["prices"] == {}
+    assert shown["shipped_prices"][model]["per_image"] == 0.003
+    with (program.folder / "gateway.toml").open("a", encoding="utf-8") as file:
+        file.write(f'[prices."{model}"]\nper_image = 1\n')
+    assert "1 price (and 5 shipped)" in program.ok("config", "check")
+    assert f'# [prices."{model}"]' not in program.ok("config", "show")
+    assert model not in program.json("config", "show")["shipped_prices"]
 
 
 def test_a_clients_key_in_the_tokens_variable_stops_only_what_asks_replicate(
