@@ -1,13 +1,18 @@
 """Faults between keys: values that are right alone and wrong together."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gateway.domain.origins import parse_origin_pattern, refuse_ambiguous
-from gateway.settings.faults import Fault, did_you_mean, key_path, mask_url
-from gateway.settings.model import Server, Team, Tls, Upstream, Webhooks
+from gateway.settings.environment import Raw
+from gateway.settings.faults import Fault, did_you_mean, key_path, mask_url, shown_value
+from gateway.settings.fields import TypeForm, bare, element, named_tables, table
+from gateway.settings.model import Server, Settings, Team, Tls, Upstream, Webhooks
 
 # A section's table, or the tables of its names; what could not be read alone is missing.
 Sections = Mapping[str, BaseModel | Mapping[str, BaseModel]]
@@ -29,6 +34,40 @@ def cross_faults(sections: Sections, plans: frozenset[str]) -> Iterator[Fault]:
             yield from _team_plan(name, team, plans | {"default"})
             if isinstance(webhooks, Webhooks):
                 yield from _team_webhook(name, team, webhooks)
+
+
+def mistyped(tree: Mapping[str, Raw]) -> Iterator[tuple[tuple[str | int, ...], Fault]]:
+    """Find values of the file that pydantic would read as what they are not.
+
+    Numbers of money may come as texts from the environment, which knows nothing else; in the file
+    a text is a mistake. Dates are no texts. With each fault comes the place where it stands.
+    """
+    for name, info in Settings.model_fields.items():
+        yield from _mistyped(info.annotation, info, tree.get(name), (name,))
+
+
+def _mistyped(
+    form: TypeForm, info: FieldInfo, raw: object, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Fault]]:
+    single, each, item = table(form), named_tables(form), element(form)
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            if each is not None:
+                yield from _mistyped(each, info, value, (*path, key))
+            elif single is not None and key in single.model_fields:
+                field = single.model_fields[key]
+                yield from _mistyped(field.annotation, field, value, (*path, key))
+    elif isinstance(raw, list) and item is not None:
+        for index, value in enumerate(raw):
+            yield from _mistyped(item, info, value, (*path, index))
+    elif problem := _wrong_kind(form, raw):
+        yield path, Fault(key_path(str(path[0]), *path[1:]), shown_value(raw, info), problem)
+
+
+def _wrong_kind(form: TypeForm, raw: object) -> str:
+    if bare(form) is Decimal and isinstance(raw, str):
+        return "must be a number, without quotes"
+    return "must be a text in quotes" if isinstance(raw, date | time) else ""
 
 
 def _ports(server: Server) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gateway.settings import environment
-from gateway.settings.checks import cross_faults
+from gateway.settings.checks import cross_faults, mistyped
 from gateway.settings.environment import Overrides, Raw
 from gateway.settings.faults import Fault, SettingsError, from_validation, key_path, unknown
 from gateway.settings.fields import named_tables, table
@@ -88,10 +88,21 @@ class _Loading:
                     sections[name] = validated
             elif each is not None:
                 sections[name] = self._named(name, each, raw)
+        self._faults += self._mistyped()
         self._faults += cross_faults(sections, _names(tree.get("plans")))
         if self._faults:
             raise SettingsError(self._faults)
         return Settings.model_validate(sections)
+
+    def _mistyped(self) -> list[Fault]:
+        known = {fault.key for fault in self._faults}
+        sources = self._overrides.sources
+        return [
+            fault
+            for path, fault in mistyped(self._tree)
+            if fault.key not in known
+            and not any(path[:end] in sources for end in range(1, len(path) + 1))
+        ]
 
     def _refuse_unknown_sections(self, tree: Mapping[str, Raw]) -> None:
         known = list(Settings.model_fields)

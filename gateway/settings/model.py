@@ -7,9 +7,17 @@ made from it, so it speaks to whoever runs the gateway.
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from gateway.settings import values
 from gateway.settings.values import Example, Unit
@@ -243,11 +251,14 @@ class Quota(Section):
     scope: Literal["user", "team"] = "user"
     """Whose use is added up: each user's own, or that of the user's team together."""
 
-    @model_validator(mode="after")
-    def _whole_where_things_are_counted(self) -> Self:
-        if self.metric not in ("predict_seconds", "cost_usd") and self.limit % 1:
-            raise ValueError(f"limit must be a whole number: {self.metric} are counted one by one")
-        return self
+    @field_validator("limit")
+    @classmethod
+    def _whole_where_things_are_counted(cls, limit: Decimal, info: ValidationInfo) -> Decimal:
+        # Of the limit and not of the rule: that would be silent as long as anything else is wrong.
+        metric = info.data.get("metric", "cost_usd")
+        if metric not in ("predict_seconds", "cost_usd") and limit % 1:
+            raise ValueError(f"must be a whole number: {metric} are counted one by one")
+        return limit
 
 
 class TeamQuota(Quota):

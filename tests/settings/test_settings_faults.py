@@ -1,5 +1,6 @@
 """What is said about a configuration that cannot be used."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,8 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         ),
         (
             '[plans.pro]\nquotas = [{metric = "images", limit = 1.5, per = "day"}]',
-            "plans.pro.quotas[0]: limit must be a whole number: images are counted one by one",
+            "plans.pro.quotas[0].limit = 1.5: must be a whole number: "
+            "images are counted one by one",
         ),
         (
             '[plans.pro]\nquotas = [{metric = "images", limit = 1, per = "year"}]',
@@ -179,18 +181,46 @@ def faults(folder: Path, text: str, env: dict[str, str] | None = None) -> list[s
         ),
         ("[prices.flux]", "prices.flux: matches no model: write owner/name: the owner is missing"),
         ('[prices."a/b"]\nper_image = -1', 'prices."a/b".per_image = -1: must be at least 0'),
-        ('[prices."a/b"]\nper_image = "1"', None),
+        (
+            '[prices."a/b"]\nper_image = "0.003"',
+            'prices."a/b".per_image = "0.003": must be a number, without quotes',
+        ),
+        (
+            '[plans.pro]\nquotas = [{metric = "images", limit = "5", per = "day"}]',
+            'plans.pro.quotas[0].limit = "5": must be a number, without quotes',
+        ),
+        (
+            '[prices."a/b"]\nper_image = "free"',
+            'prices."a/b".per_image = "free": must be a number',
+        ),
+        (
+            "[server]\ncontact = 2026-01-01",
+            'server.contact = "2026-01-01": must be a text in quotes',
+        ),
     ],
 )
 def test_each_fault_names_key_value_and_what_would_be_right(
-    tmp_path: Path, text: str, line: str | None
+    tmp_path: Path, text: str, line: str
 ) -> None:
-    if line is None:
-        # A price may be written as a text, where a number would lose digits.
-        (tmp_path / "gateway.toml").write_text(text, encoding="utf-8")
-        assert load(tmp_path / "gateway.toml", {}).prices["a/b"].per_image == 1
-    else:
-        assert line in faults(tmp_path, text)
+    assert line in faults(tmp_path, text)
+
+
+def test_no_fault_of_a_rule_hides_another(tmp_path: Path) -> None:
+    rule = '{metric = "predictions", limit = 1.5, per = "year", model = ["a/b"]}'
+    found = faults(tmp_path, f"[plans.pro]\nquotas = [{rule}]\n")
+    assert [line.split(":")[0].split(" ")[0] for line in found] == [
+        "plans.pro.quotas[0].limit",
+        "plans.pro.quotas[0].per",
+        "plans.pro.quotas[0].model",
+    ]
+
+
+def test_numbers_of_the_environment_are_texts_and_beat_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text('[plans.pro]\nquotas = [{metric = "images", limit = "5", per = "day"}]\n')
+    rule = '[{"metric": "cost_usd", "limit": "0.1", "per": "day"}]'
+    settings = load(path, {"GATEWAY_PLANS__PRO__QUOTAS": rule})
+    assert settings.plans["pro"].quotas[0].limit == Decimal("0.1")
 
 
 def test_all_faults_are_reported_together(tmp_path: Path) -> None:
