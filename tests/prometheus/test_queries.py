@@ -1,0 +1,165 @@
+"""Every query of every panel and alert, asked of a real Prometheus that reads a busy gateway."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grafana.description import BOARDS, PanelOf, Query
+from tests.prometheus.server import SOURCES, Prometheus, prometheus
+from tests.support.creating import API, create
+from tests.support.process import Processes, free_port, processes
+
+pytestmark = [pytest.mark.prometheus, pytest.mark.xdist_group("prometheus")]
+
+TOML = """
+[server]
+metrics_port = {port}
+[upstream]
+poll_interval_ms = 200
+[webhooks]
+allow_private_addresses = true
+max_attempts = 2
+timeout_s = 1
+[teams.design]
+[plans.default]
+quotas = [{{ metric = "predictions", limit = 8, per = "day" }}]
+[prices."*"]
+per_second = 0.001
+"""
+
+# Panels that are empty on a gateway that is well.
+MAY_BE_EMPTY = {
+    "Background work that died": "no task has ever died",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A gateway that has done a little of everything, and the Prometheus that saw it."""
+
+    gateway: Processes
+    prometheus: Prometheus
+    key: str
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    port = free_port()
+    with processes(TOML.format(port=port), speed=20) as gateway:
+        key = gateway.add_user("ann", "--team", "design")
+        with prometheus(port) as server:
+            work(gateway, key)
+            yield Watched(gateway, server, key)
+
+
+def work(gateway: Processes, key: str) -> None:
+    """Make predictions that succeed and fail, with files and a webhook, and use the quota up."""
+    with gateway.client(key) as client:
+        for turn in range(8):
+            model = "failing" if turn == 7 else "single-picture"
+            body: dict[str, object] = {"input": {"prompt": f"a lighthouse {turn}"}}
+            if turn == 0:
+                body["webhook"] = "http://127.0.0.1:9/nobody"
+            made = client.post(f"{API}/models/simulated/{model}/predictions", json=body)
+            assert made.status_code == 201, made.text
+            done = gateway.finished(client, made.json()["id"]).json()
+            if done["output"]:
+                assert client.get(done["output"]).status_code == 200
+            client.get(f"{API}/predictions/{done['id']}")
+        assert create(client, "echo", value=1).status_code == 402
+        client.get(f"{API}/models")
+
+
+def concrete(expr: str) -> str:
+    """Return a panel's query as Grafana sends it: everybody, the last five minutes."""
+    for variable in ("$user", "$team", "$model"):
+        expr = expr.replace(variable, ".*")
+    return expr.replace("$__rate_interval", "60s").replace("$__range", "300s")
+
+
+def shown(server: Prometheus, panel: PanelOf, query: Query) -> list[dict[str, Any]]:
+    """Return what a panel shows: bars the present, all others the last minute."""
+    if panel.kind == "bars":
+        return server.query(concrete(query.expr))
+    return server.last_minute(concrete(query.expr))
+
+
+@pytest.mark.parametrize("path", sorted((SOURCES / "rules").glob("*.yml")), ids=lambda p: p.stem)
+def test_prometheus_own_checker_accepts_the_rules(path: Path) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_panel_that_should_have_data_has_some(watched: Watched) -> None:
+    panels = [panel for board in BOARDS for _, row in board.rows for panel in row]
+
+    def empty() -> list[str]:
+        return [
+            f"{panel.title}: {query.expr}"
+            for panel in panels
+            for query in panel.queries
+            if not shown(watched.prometheus, panel, query) and panel.title not in MAY_BE_EMPTY
+        ]
+
+    left = empty()
+    for _ in range(20):  # two scrapes, and the evaluation of rules after them
+        if not left:
+            break
+        time.sleep(0.5)
+        left = empty()
+    assert left == []
+
+
+def test_every_number_is_a_number(watched: Watched) -> None:
+    for board in BOARDS:
+        for panel in (panel for _, row in board.rows for panel in row):
+            for query in panel.queries:
+                values = [s["value"][1] for s in watched.prometheus.query(concrete(query.expr))]
+                if "quantile" in query.expr or "/" in query.expr:
+                    continue  # nothing divided by nothing, of what was not asked for lately
+                assert "NaN" not in values, (panel.title, query.expr)
+
+
+def test_every_rule_is_evaluated_without_an_error(watched: Watched) -> None:
+    def unwell() -> list[str]:
+        groups = watched.prometheus.ask("/rules")["groups"]
+        assert sum(len(group["rules"]) for group in groups) == 15
+        return [
+            f"{rule['name']}: {rule['health']} {rule.get('lastError', '')}"
+            for group in groups
+            for rule in group["rules"]
+            if rule["health"] != "ok"
+        ]
+
+    watched.gateway.wait_for(lambda: not unwell(), 10)
+
+
+def test_alerts_fire_when_what_they_are_about_happens(watched: Watched) -> None:
+    """On a gateway that is well but for a quota; then the token is refused, and then it is gone."""
+    seen = watched.prometheus
+    watched.gateway.wait_for(lambda: "GatewayQuotaNearItsEnd" in seen.firing(), 10)
+    # The test machine's own disk may be as full as it likes.
+    assert seen.firing() - {"GatewayDiskFilling"} == {"GatewayQuotaNearItsEnd"}
+
+    watched.gateway.steer("POST", "/faults", {"kind": "token_refused", "match": "*", "times": None})
+
+    def refused() -> bool:
+        # Again and again: a rate needs a series to grow from one scrape to the next.
+        with watched.gateway.client(watched.key) as client:
+            assert client.get(f"{API}/collections").status_code == 502
+        return seen.firing() >= {"GatewayTokenRefused", "GatewayErrorRate"}
+
+    watched.gateway.wait_for(refused, 10)
+
+    watched.gateway.kill()
+    watched.gateway.wait_for(lambda: "GatewayDown" in seen.firing(), 10)
