@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property, wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
@@ -64,14 +65,30 @@ class Session:
         found = find_file(self.config_file)
         return "the built-in defaults" if found is None else str(found)
 
-    def run(self, work: Callable[[Ledger], Awaitable[T]], settings: Settings | None = None) -> T:
-        """Do something with the open ledger, by default that of the configuration."""
+    def run(
+        self,
+        work: Callable[[Ledger], Awaitable[T]],
+        settings: Settings | None = None,
+        *,
+        begins: bool = True,
+    ) -> T:
+        """Do something with the open ledger, by default that of the configuration.
+
+        Whoever only looks does not begin one: where there is none, they see an empty one.
+        """
         settings = settings or self.settings
         if settings is self.settings:
             _mention_demo(settings)
         ledger = Ledger(settings.storage.database_url, self.clock, folder=settings.storage.data_dir)
         fresh = ledger.path is not None and not ledger.path.exists()
+        if fresh and not begins and ledger.path is not None:
+            say(f"Note: there is no ledger yet: {ledger.path.absolute()}")
+            with TemporaryDirectory() as folder:
+                empty = Ledger("", self.clock, folder=Path(folder))
+                return self._opened(empty, work, fresh=False)
+        return self._opened(ledger, work, fresh=fresh)
 
+    def _opened(self, ledger: Ledger, work: Callable[[Ledger], Awaitable[T]], *, fresh: bool) -> T:
         async def opened() -> T:
             async with ledger:
                 if fresh and ledger.path is not None:
@@ -87,7 +104,7 @@ class Session:
 
     def read(self, fn: Callable[[Connection], T]) -> T:
         """Run a function that reads the ledger."""
-        return self.run(lambda ledger: ledger.read(fn))
+        return self.run(lambda ledger: ledger.read(fn), begins=False)
 
     def write(self, fn: Callable[[Connection], T]) -> T:
         """Run a function that changes the ledger, all or nothing."""

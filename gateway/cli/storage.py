@@ -1,5 +1,6 @@
 """`mirror`, `cache` and `prune`: what is kept on disk, and what goes."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -101,11 +102,7 @@ def mirror() -> None:
 @with_session
 def mirror_stats(session: Session, as_json: bool) -> None:
     """Say how many files there are, in which state, and how much room they take."""
-
-    async def work(ledger: Ledger, _mirror: Mirror) -> FileTotals:
-        return await ledger.read(files.stats)
-
-    found = with_mirror(session, work)
+    found: FileTotals = session.read(files.stats)
     most = session.settings.mirror.max_bytes
     if as_json:
         print_json(
@@ -171,12 +168,16 @@ def cache() -> None:
 def cache_stats(session: Session, as_json: bool) -> None:
     """Say how much is cached on disk."""
 
-    async def work(_: Ledger) -> tuple[int, int, int]:
+    async def work() -> tuple[int, int, int]:
         async with opened_cache(session) as opened:
             found = opened.stats()
             return found[0], found[1], found[2]
 
-    items, size, most = session.run(work)
+    settings = session.settings
+    if (settings.storage.data_dir / "cache").exists():
+        items, size, most = asyncio.run(work())
+    else:  # looking makes nothing
+        items, size, most = 0, 0, settings.cache.max_bytes
     if as_json:
         print_json({"entries": items, "bytes": size, "max_bytes": most})
     else:

@@ -96,7 +96,7 @@ def usage(
         )
         return await ReportUsage(ledger)(question)
 
-    report = session.run(work)
+    report = session.run(work, begins=False)
     if form == "json":
         print_json(json.loads(json.dumps(report_record(report))))
     elif form == "csv":
@@ -205,7 +205,7 @@ def export(
                     return count
                 before = Cursor.of(page[-1])
 
-    say(f"Wrote {session.run(work):,} predictions.")
+    say(f"Wrote {session.run(work, begins=False):,} predictions.")
 
 
 def _write_page(page: Sequence[Row], form: Literal["csv", "jsonl"], *, first: bool) -> None:

@@ -1,5 +1,7 @@
 """`users`: who may use the gateway, in which team, on which plan."""
 
+import sys
+
 import click
 
 from gateway.cli import banner, erasing
@@ -223,10 +225,16 @@ def _set_disabled(session: Session, user: str, at: float | None) -> None:
 @users.command("remove", example=f"{PROGRAM} users remove alice --purge")
 @click.argument("user")
 @click.option("--purge", is_flag=True, help="Erase what they made too: documents, files, streams.")
+@click.option("--yes", is_flag=True, help="Erase without asking; needed where nobody can answer.")
 @with_session
-def remove(session: Session, user: str, purge: bool) -> None:
-    """Remove a user and their keys; what they made stays unless it is purged, totals always."""
+def remove(session: Session, user: str, purge: bool, yes: bool) -> None:
+    """Remove a user and their keys; what they made stays.
+
+    With --purge it is erased for good; totals stay always.
+    """
     row = session.read(lambda conn: find_user(conn, user))
+    if purge and not yes:
+        _ask(row)
     # The keys go first: what is purged must not grow meanwhile.
     session.write(lambda conn: rows.set_disabled(conn, row.id, session.clock.now()))
     erased = erasing.purge(session, row.id) if purge else 0
@@ -239,3 +247,12 @@ def remove(session: Session, user: str, purge: bool) -> None:
     session.write(work)
     made = f" and erased {erased} predictions" if purge else "; what they made stays"
     say(f"Removed {row.name}{made}.")
+
+
+def _ask(row: UserRow) -> None:
+    """Let nobody lose by a slip what cannot be had back."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"--purge erases for good what {row.name} made: say --yes where nobody can be asked"
+        )
+    click.confirm(f"Erase everything that {row.name} made, for good?", abort=True, err=True)

@@ -84,9 +84,9 @@ def test_every_command_takes_a_configuration(path: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        ("--config", "{}", "users", "list"),
-        ("users", "--config", "{}", "list"),
-        ("users", "list", "--config", "{}"),
+        ("--config", "{}", "users", "add", "alice"),
+        ("users", "--config", "{}", "add", "alice"),
+        ("users", "add", "alice", "--config", "{}"),
     ],
 )
 def test_the_configuration_is_taken_before_and_after_the_command(

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
+from click.testing import CliRunner
 
 from gateway.cache import Cache
+from gateway.cli.commands import Invocation
+from gateway.cli.root import root
 from gateway.domain.admission import Admitted
 from gateway.flows.observe import cache_key
 from gateway.ledger import Connection, Ledger, creates, files, read_revision
@@ -166,13 +170,34 @@ def test_what_is_unknown_is_told_and_the_rest_is_erased(full: Program) -> None:
 
 
 def test_a_purged_users_predictions_hold_nothing_any_more(full: Program) -> None:
-    full.ok("users", "remove", "alice", "--purge")
+    full.ok("users", "remove", "alice", "--purge", "--yes")
     removed = {row["id"]: row["removed_at"] is not None for row in full.json("predictions", "list")}
     assert removed == {"p1": True, "p2": True, "p3": False}
     assert [user["name"] for user in full.json("users", "list")] == ["bob"]
     known = in_ledger(full, lambda ledger: ledger.read(lambda conn: files.known(conn, URL)))
     assert known is not None
     assert known.state == "gone"
+
+
+def test_nothing_is_purged_without_a_word_of_consent(
+    full: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(text: str) -> int:
+        invocation = Invocation(full.folder / "gateway.toml", full.clock)
+        line = ["users", "remove", "alice", "--purge"]
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                "gateway.cli.users.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+            )
+            return CliRunner().invoke(root, line, obj=invocation, input=text).exit_code
+
+    assert "--yes" in full.fails(2, "users", "remove", "alice", "--purge")
+    assert answer("n\n") == 1
+    assert [user["name"] for user in full.json("users", "list")] == ["alice", "bob"]
+    assert full.json("users", "show", "alice")["disabled"] is False
+    assert full.json("predictions", "show", "p1")["removed_at"] is None
+    assert answer("y\n") == 0
+    assert full.json("predictions", "show", "p1")["removed_at"] is not None
 
 
 def test_without_a_purge_they_stay(full: Program) -> None:

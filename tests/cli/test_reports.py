@@ -52,6 +52,33 @@ def full(program: Program) -> Program:
     return program
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "users list",
+        "keys list",
+        "predictions list",
+        "predictions orphans",
+        "webhooks list",
+        "usage",
+        "export",
+        "mirror stats",
+        "cache stats",
+    ],
+)
+def test_who_only_looks_begins_no_ledger(program: Program, line: str) -> None:
+    program.ok(*line.split())
+    assert not (program.folder / "data").exists()
+
+
+def test_where_there_is_no_ledger_it_is_said_beside_an_empty_list(program: Program) -> None:
+    result = program.run("predictions", "list", "--json")
+    assert json.loads(result.stdout) == []
+    assert "there is no ledger yet" in result.stderr
+    program.fails(1, "users", "show", "alice")
+    assert not (program.folder / "data").exists()
+
+
 def test_usage_adds_up_by_whatever_is_asked_for_in_three_forms(full: Program) -> None:
     report = json.loads(full.ok("usage", "--by", "model", "--format", "json"))
     costs = {line["model"]: line["estimated_cost_usd"] for line in report["lines"]}
