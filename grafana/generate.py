@@ -10,8 +10,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.description import BOARDS, Board, PanelOf
+from grafana.description import Board, PanelOf
+from grafana.operations import OPERATIONS
+from grafana.overview import OVERVIEW
+from grafana.usage import USAGE
 
+BOARDS = (OVERVIEW, USAGE, OPERATIONS)
 FOLDER = Path(__file__).parent / "dashboards"
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="replicate-gateway-prometheus")
 _HEIGHTS = {"stat": 4, "timeseries": 8, "bars": 8}

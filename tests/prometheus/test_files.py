@@ -9,8 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # published without types
 
 from gateway.metrics import definitions
-from grafana.description import BOARDS
-from grafana.generate import files
+from grafana.generate import BOARDS, files
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "grafana"

@@ -1,5 +1,7 @@
 """Every query of every panel and alert, asked of a real Prometheus that reads a busy gateway."""
 
+import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from grafana.description import BOARDS, PanelOf, Query
+from grafana.description import PanelOf, Query
+from grafana.generate import BOARDS
 from tests.prometheus.server import SOURCES, Prometheus, prometheus
 from tests.support.creating import API, create
 from tests.support.process import Processes, free_port, processes
@@ -98,6 +101,23 @@ def test_prometheus_own_checker_accepts_the_rules(path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_waits_its_time_and_then_fires(tmp_path: Path) -> None:
+    cases = Path(__file__).with_name("alerts_test.yml")
+    for path in (cases, *(SOURCES / "rules").glob("*.yml")):
+        shutil.copy(path, tmp_path)
+    done = subprocess.run(
+        ["promtool", "test", "rules", cases.name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    alerts = (SOURCES / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    tried = re.findall(r"- name: (\w+)$", cases.read_text(encoding="utf-8"), re.MULTILINE)
+    assert tried == re.findall(r"alert: (\w+)$", alerts, re.MULTILINE)
 
 
 def test_every_panel_that_should_have_data_has_some(watched: Watched) -> None:
