@@ -15,6 +15,13 @@ from gateway.settings import Settings
 _WIDTH = 78
 _ANYWHERE = frozenset({"0.0.0.0", "::", ""})
 PICTURE = "picture.webp"
+_TO_TRY = (
+    "meta/meta-llama-3-8b-instruct",
+    "black-forest-labs/flux-schnell",
+    "simulated/image-to-image",
+    "simulated/failing",
+    "simulated/slow",
+)
 
 
 def base_url(settings: Settings) -> str:
@@ -55,7 +62,8 @@ def lines_to_paste(url: str, key: str) -> str:
         f'print(web.urlretrieve(json.load(open("answer.json"))["output"][0], "{PICTURE}")[0])'
     )
     return (
-        f"curl -s {url}/v1/models/black-forest-labs/flux-schnell/predictions -o answer.json"
+        f"curl -sS --fail-with-body {url}/v1/models/black-forest-labs/flux-schnell/predictions"
+        " -o answer.json"
         f" -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
         f" -H 'Prefer: wait' -d '{data}'\n"
         f"python3 -c '{script}'"
@@ -130,6 +138,8 @@ def demo_ready(settings: Settings, folder: Path, key: str) -> str:
             f"Paste this into another terminal; it makes a picture, {PICTURE}:",
             "",
             lines_to_paste(url, key),
+            "",
+            f"Models to try: {', '.join(_TO_TRY)}",
             "",
             "To look at this demo's data (without the variable: at the real data):",
             "",

@@ -51,6 +51,10 @@ def _write_example(formatter: click.HelpFormatter, example: str) -> None:
             formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
+_ONE_SENTENCE = 200
+"""Characters of a help's first sentence in a list of commands: it may take a second line there."""
+
+
 class Command(click.Command):
     """A command with `--config` and an example."""
 
@@ -59,6 +63,10 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         self.example = example
         self.params.append(_config_option())
+
+    def get_short_help_str(self, limit: int = _ONE_SENTENCE) -> str:
+        """Return the first sentence of the help, uncut."""
+        return super().get_short_help_str(max(limit, _ONE_SENTENCE))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example below the options."""
@@ -76,6 +84,10 @@ class Group(click.Group):
         super().__init__(*args, **settings)
         self.example = example
         self.params.append(_config_option())
+
+    def get_short_help_str(self, limit: int = _ONE_SENTENCE) -> str:
+        """Return the first sentence of the help, uncut."""
+        return super().get_short_help_str(max(limit, _ONE_SENTENCE))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example below the commands."""

@@ -107,12 +107,18 @@ def inherited(fd: int) -> socket.socket:
     return listener
 
 
+def _ways(port_name: str) -> str:
+    if port_name != "--port":
+        return port_name
+    return '--port 9000, make serve ARGS="--port 9000" or GATEWAY_SERVER__PORT=9000'
+
+
 def _why_not(host: str, port: int, error: OSError, host_name: str, port_name: str) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return (
                 f"port {port} is in use, perhaps by another gateway: stop that program,"
-                f" or choose another port with {port_name}"
+                f" or choose another port with {_ways(port_name)}"
             )
         case errno.EACCES:
             return f"port {port} is not for everybody: choose one from 1024 on with {port_name}"

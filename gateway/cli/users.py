@@ -126,7 +126,9 @@ def show(session: Session, user: str, as_json: bool) -> None:
     metavar="METRIC/PER",
     help="Lift a rule of the plan; can be given several times.",
 )
-@click.option("--concurrent", metavar="N", help='How many at the same time, or "unlimited".')
+@click.option(
+    "--concurrent", metavar="N", help='How many at the same time (0: none at all), or "unlimited".'
+)
 @click.option("--trainings/--no-trainings", default=None, help="Whether they may train.")
 @click.option("--allow", multiple=True, metavar="MODEL", help="Only these models (patterns).")
 @click.option("--deny", multiple=True, metavar="MODEL", help="Not these models (patterns).")
@@ -192,6 +194,8 @@ def set_user(
         return row
 
     row = session.write(work)
+    if concurrent is not None and concurrent.isdigit() and int(concurrent) == 0:
+        say(f"Note: 0 at the same time means that {row.name} can start nothing at all.")
     say(f"Changed {row.name}; it holds within a second. To see it: {PROGRAM} users show {row.name}")
 
 

@@ -74,6 +74,13 @@ def test_every_help_has_an_example_that_names_a_command_there_is(path: str) -> N
             assert " ".join(words[:2]) in ALL or words[0] in ALL
 
 
+@pytest.mark.parametrize("path", ["", *(p for p, c in ALL.items() if isinstance(c, click.Group))])
+def test_no_line_of_a_list_of_commands_is_cut(path: str) -> None:
+    listed = CliRunner().invoke(root, [*path.split(), "--help"]).output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed.partition("Example:")[0]
+
+
 @pytest.mark.parametrize("path", ALL)
 def test_every_command_takes_a_configuration(path: str) -> None:
     command = ALL[path]

@@ -113,6 +113,8 @@ def test_without_a_token_three_pasted_lines_save_a_picture_and_a_restart_forgets
     first.wait_until(lambda: "python3 -c" in first.said())
     said = first.said()
     assert "SIMULATED REPLICATE" in said.splitlines()[1]
+    (tried,) = [line for line in said.splitlines() if "simulated/failing" in line]
+    assert "meta/meta-llama-3-8b-instruct" in tried
     key_line = re.search(r"hk-\w+", said)
     assert key_line is not None
     key = key_line[0]
@@ -164,7 +166,8 @@ def test_a_port_in_use_is_one_line_with_the_cure(start: Callable[..., Running]) 
         assert running.process.wait(PATIENCE_S) == 1
     (line,) = running.err.read_text().splitlines()
     assert f"port {port} is in use" in line
-    assert "--port" in line
+    for way in ("--port 9000", 'make serve ARGS="--port 9000"', "GATEWAY_SERVER__PORT=9000"):
+        assert way in line
 
 
 def test_two_demos_do_not_share_a_folder(start: Callable[..., Running]) -> None:

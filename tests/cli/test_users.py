@@ -175,6 +175,13 @@ def test_an_override_that_cannot_be_is_misuse(
     assert program.json("users", "show", "alice")["overrides"] == []
 
 
+def test_none_at_the_same_time_is_said_to_be_nothing_at_all(program: Program) -> None:
+    program.ok("users", "add", "alice")
+    told = program.run("users", "set", "alice", "--concurrent", "0").stderr
+    assert "alice can start nothing at all" in told
+    assert "nothing" not in program.run("users", "set", "alice", "--concurrent", "1").stderr
+
+
 def test_disabled_users_are_shown_so_until_they_are_enabled(program: Program) -> None:
     program.ok("users", "add", "alice")
     program.ok("users", "disable", "alice")
