@@ -19,7 +19,7 @@ from gateway.flows.known_predictions import KnownPredictions
 from gateway.flows.observe import Observe
 from gateway.flows.read_statuses import ReadStatuses
 from gateway.flows.spawn import Spawn
-from gateway.ledger import Ledger, predictions
+from gateway.ledger import Connection, Ledger, predictions
 from gateway.ledger.predictions import Row
 from gateway.metrics import Metrics
 from gateway.upstream.client import Upstream
@@ -229,10 +229,15 @@ class Look:
         return Looked(row, body, How.STALE)
 
     async def _pause(self, row: Row) -> None:
-        until = self._clock.now() + self._poll_interval_s
-        await self._ledger.write(
-            lambda conn: predictions.release_look(conn, row.id, by=self._worker_id, until=until)
-        )
+        now = self._clock.now()
+        until = now + self._poll_interval_s
+        again = now + self._observe.next_look(row, now, read=False)
+
+        def change(conn: Connection) -> None:
+            predictions.look_at(conn, row.id, again)
+            predictions.release_look(conn, row.id, by=self._worker_id, until=until)
+
+        await self._ledger.write(change)
 
     async def _known(self, prediction_id: str) -> tuple[Row, bytes]:
         known = await self._predictions(prediction_id)
