@@ -8,14 +8,16 @@ import click
 
 from gateway.app import checkup, trust_lines
 from gateway.app.authority import CA_FILE
-from gateway.app.checkup import Finding, Verdict
+from gateway.app.checkup import Finding, Point, Verdict
 from gateway.app.checkup_network import Network
 from gateway.app.tls import ca_folder
 from gateway.cli.commands import PROGRAM, Command, as_json, say
+from gateway.cli.demo_data import demo_folder, demo_runs
 from gateway.cli.output import print_json, print_table
 from gateway.cli.session import Session, with_session
-from gateway.settings import process_environment
+from gateway.settings import Storage, process_environment
 
+_NO_TOKEN = "is not asked without a token"  # noqa: S105 - what is said, not a token
 _SIGNS = {
     Verdict.OK: "✓ ok",
     Verdict.NOTE: "! note",
@@ -35,9 +37,15 @@ def doctor(session: Session, as_json: bool) -> None:
     """
     session.use_upstream()
     settings = session.settings
+    folder = demo_folder(settings)
+    has_token = bool(settings.upstream.token.get_secret_value())
+    beside_demo = not has_token and demo_runs(folder)
+    if beside_demo:  # what runs here keeps its data there
+        settings = settings.model_copy(update={"storage": Storage(data_dir=folder)})
     file = process_environment().get("SSL_CERT_FILE")
     network = Network(settings, session.clock, Path(file) if file else None)
-    points = [*network.points()[:3], *checkup.local(settings, session.clock)]
+    far = network.points()[:3] if has_token else _without_token(network, folder, beside_demo)
+    points = [*far, *checkup.local(settings, session.clock)]
     points += network.points()[3:]
     findings = asyncio.run(checkup.look(points))
     lines = trust_lines(settings) if (ca_folder(settings) / CA_FILE).exists() else []
@@ -55,6 +63,25 @@ def doctor(session: Session, as_json: bool) -> None:
         _print(findings, lines, session.source)
     if broken:
         sys.exit(1)
+
+
+def _without_token(network: Network, folder: Path, beside_demo: bool) -> list[Point]:
+    """Ask nothing of Replicate: without a token a gateway would not either."""
+
+    async def upstream() -> Finding:
+        said = f"a demo is running on {folder}: its Replicate is simulated"
+        return Finding("upstream", Verdict.SKIPPED, said if beside_demo else _NO_TOKEN)
+
+    async def token() -> Finding:
+        if not beside_demo:
+            return await network.token()
+        cure = "for the real Replicate set REPLICATE_API_TOKEN (or upstream.token)"
+        return Finding("token", Verdict.NOTE, "none is set, and the demo needs none", cure)
+
+    async def time() -> Finding:
+        return Finding("clock", Verdict.SKIPPED, "nothing to compare it with")
+
+    return [upstream, token, time]
 
 
 def _print(findings: list[Finding], lines: list[str], source: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.app import checkup, checkup_network
 from gateway.app.checkup import Verdict
+from gateway.cli.demo_data import the_only_demo
 from gateway.clock import SystemClock
 from gateway.settings import Settings, load
 from gateway.upstream.probe import Probed
@@ -50,8 +51,8 @@ def test_without_a_token_it_says_so_and_looks_at_the_rest(nowhere: Program) -> N
     found = doctor(nowhere)
     assert found["token"]["status"] == "failed"
     assert "REPLICATE_API_TOKEN" in found["token"]["cure"]
-    assert found["upstream"]["status"] == "failed"
-    assert "nobody listens" in found["upstream"]["detail"]
+    assert found["upstream"]["status"] == "skipped"
+    assert "without a token" in found["upstream"]["detail"]
     assert found["clock"]["status"] == "skipped"
     for point in ("disk", "ledger", "cache", "mirror", "port", "public_url"):
         assert found[point]["status"] == "ok", found[point]
@@ -60,10 +61,27 @@ def test_without_a_token_it_says_so_and_looks_at_the_rest(nowhere: Program) -> N
     assert not (nowhere.folder / "data").exists(), "looking changes nothing"
 
 
+def test_with_a_token_an_upstream_that_is_not_there_is_told(
+    nowhere: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_of_nobody")
+    found = doctor(nowhere)
+    assert found["upstream"]["status"] == "failed"
+    assert "nobody listens" in found["upstream"]["detail"]
+
+
+def test_beside_a_demo_it_says_so_and_leaves_replicate_alone(nowhere: Program) -> None:
+    with the_only_demo(nowhere.folder / "data" / "demo"):
+        found = doctor(nowhere)
+    assert found["upstream"]["status"] == "skipped"
+    assert "a demo is running on" in found["upstream"]["detail"]
+    assert found["token"]["status"] == "note"
+
+
 def test_people_get_a_line_for_each_point_and_the_cure_beside_it(nowhere: Program) -> None:
     result = nowhere.run("doctor")
     assert result.exit_code == 1
-    assert "Not well: upstream, token." in result.stderr
+    assert "Not well: token." in result.stderr
     rows = [line for line in result.stdout.splitlines() if "  " in line]
     assert len(rows) == 14
     (token,) = [line for line in rows if line.startswith("token")]
