@@ -145,7 +145,7 @@ def client_list(
 
 def list_document(next_url: str | None, previous_url: str | None, items: Iterable[bytes]) -> bytes:
     """A page made here, of items that are ready for the client."""
-    links = b'{"previous":' + encode(previous_url) + b',"next":' + encode(next_url)
+    links = b'{"next":' + encode(next_url) + b',"previous":' + encode(previous_url)
     return links + b',"results":[' + b",".join(items) + b"]}"
 
 

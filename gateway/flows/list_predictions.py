@@ -1,5 +1,6 @@
 """The caller's own predictions or trainings, from the ledger, in the official paging shape."""
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,6 +16,7 @@ from gateway.flows.present import JSON, Presenter
 from gateway.ledger import Ledger, predictions
 
 PAGE = 100
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 Kind = Literal["prediction", "training"]
 
@@ -117,7 +119,8 @@ def _time(found: dict[str, str], name: str) -> float | None:
     text = found.get(name)
     if not text:
         return None
-    at = parse_time(text)
+    # A day alone is a time too: its beginning.
+    at = parse_time(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     if at is None:
         raise Refused(_bad(name, "it is not a time as ISO 8601 writes it"))
     return at

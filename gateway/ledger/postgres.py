@@ -7,7 +7,6 @@ server gives up for another transaction's sake is run again here.
 
 from collections.abc import Sequence
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, exc, text
 from sqlalchemy.pool import NullPool
 
@@ -159,7 +158,9 @@ def _close(conn: Connection | None) -> None:
 
 def _sqlstate(error: BaseException) -> str | None:
     inner = error.orig if isinstance(error, exc.DBAPIError) else error
-    return inner.sqlstate if isinstance(inner, psycopg.Error) else None
+    # By its attribute: the driver is an extra that SQLite's users need not install.
+    state = getattr(inner, "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def _broken(error: BaseException) -> bool:

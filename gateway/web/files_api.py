@@ -16,7 +16,6 @@ from gateway.upstream.operations import Match
 from gateway.web.asking import Asking, Handler
 from gateway.web.body import announced_length, stream_body
 from gateway.web.departure import while_connected
-from gateway.web.request_facts import authorization
 
 DOWNLOAD: Final = "files.download"
 
@@ -50,12 +49,11 @@ class FilesApi:
 
     @staticmethod
     def needs_no_key(found: Match, scope: Scope) -> bool:
-        """Return whether a request's address is its permission: a signed download's is."""
-        return (
-            found.operation.name == DOWNLOAD
-            and authorization(scope) is None
-            and is_signed(scope["query_string"])
-        )
+        """Return whether a request's address is its permission: a signed download's is.
+
+        Also for those who send a key along, as some clients do with every address that they read.
+        """
+        return found.operation.name == DOWNLOAD and is_signed(scope["query_string"])
 
     async def download(
         self,

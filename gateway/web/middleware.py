@@ -152,7 +152,7 @@ class ErrorBoundary:
         except asyncio.CancelledError:
             # The server gives up on requests that outlast its shutdown.
             if seen.status == 0 and not seen.disconnected:
-                await send_problem(problems.shutting_down(), send, close=True)
+                await send_problem(_cut_off(seen), send, close=True)
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it is answered
             cause = _innermost(error)
@@ -291,6 +291,16 @@ class PlainMethods:
 def _sane(request_id: str) -> bool:
     """Whether a client's name for its request can be written everywhere as it is."""
     return _SANE_REQUEST_ID.fullmatch(request_id) is not None and mask(request_id) == request_id
+
+
+def _cut_off(seen: Facts) -> Problem:
+    """Say that the gateway stops before a request was finished.
+
+    A create may be upstream by now; its fate is found out after the next start.
+    """
+    if seen.method == "POST" and seen.route.startswith("/replicate/"):
+        return problems.upstream_broke_off(create=True)
+    return problems.shutting_down()
 
 
 def _innermost(error: Exception) -> Exception:

@@ -112,7 +112,7 @@ def test_what_upstream_refuses_is_passed_on_and_not_kept(gateway: Running) -> No
         answer = client.post(FILES, content=b"{}", headers={"content-type": "application/json"})
         assert answer.status_code == 400
         assert answer.json()["title"] == "Bad Request"
-        assert client.get(FILES).json() == {"previous": None, "next": None, "results": []}
+        assert client.get(FILES).json() == {"next": None, "previous": None, "results": []}
 
 
 def test_files_of_others_do_not_exist(gateway: Running) -> None:
