@@ -29,6 +29,8 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _user: ContextVar[str] = ContextVar("user", default="")
 
 _MASK = "***"
+# Of an access line these stand in its message, where people look; programs get them as fields too.
+_SAID = frozenset({"method", "status"})
 _SHORTEST_SECRET = 6  # anything shorter would blank out ordinary words
 
 _QUERY_NAMES = (
@@ -259,7 +261,7 @@ class ConsoleFormatter(logging.Formatter):
         line = head + (said if said.isprintable() else said.translate(_CONTROL))
         if trusted is not None:
             for name, value in trusted.items():
-                if value is not None and value != "":
+                if value is not None and value != "" and name not in _SAID:
                     line += f" {name}={value}"
         for name in ("user", "request_id"):
             if value := getattr(record, name, ""):

@@ -89,6 +89,8 @@ class Note:
         if _log.isEnabledFor(level):
             shown = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
             fields = {
+                "method": method,
+                "status": status,
                 "route": route,
                 "ms": round(seconds * 1000, 1),
                 "bytes": seen.bytes_sent,

@@ -134,6 +134,7 @@ def test_an_access_line_tells_who_asked_for_what_and_how_it_was_answered() -> No
     assert create_line["user"] == "ann"
     assert create_line["message"].endswith("/models/simulated/echo/predictions 201")
     assert create_line["route"].endswith("/models/{model_owner}/{model_name}/predictions")
+    assert (create_line["method"], create_line["status"]) == ("POST", 201)
     assert create_line["ms"] > 0
     [read_line] = [line for line in lines if line["request_id"] == "mine-2"]
     assert read_line["cache"] == "hit"
