@@ -138,7 +138,7 @@ class PrepareCreate:
             input_digest=input_digest(resolved.body),
             demand=await self._demand(asked, request.document),
             at=self._clock.now(),
-            idempotency_key=_hashed(request.idempotency_key),
+            idempotency_key=request.idempotency_key,
             retry_count=request.retry_count,
             origin=request.caller.origin,
             webhook=None if wish is None else wish.url,
@@ -171,8 +171,3 @@ class PrepareCreate:
             find(self._policy().prices, asked.model),
             given if isinstance(given, Mapping) else None,
         )
-
-
-def _hashed(key: str | None) -> str | None:
-    """Return what is kept of an `Idempotency-Key`: people put anything there, secrets too."""
-    return None if key is None else hashlib.sha256(key.encode()).hexdigest()

@@ -1,6 +1,7 @@
 """The API as clients know it: `/replicate/…`, each request led to the flow that answers it."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -194,7 +195,7 @@ class Api:
             body=body,
             document=document,
             wait=parse_prefer(header(scope, b"prefer")),
-            idempotency_key=header(scope, b"idempotency-key"),
+            idempotency_key=_digest(header(scope, b"idempotency-key")),
             retry_count=_whole(header(scope, b"x-stainless-retry-count")),
             started_at=started_at,
         )
@@ -296,6 +297,11 @@ def _target(found: Match, identity: Identity, document: Mapping[str, object]) ->
         return parse_version_field(version)
     except ValueError:
         raise ProblemError(problems.invalid_version()) from None
+
+
+def _digest(key: str | None) -> str | None:
+    """Return what is kept of an `Idempotency-Key`: people put anything there, secrets too."""
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _whole(text: str | None) -> int:
