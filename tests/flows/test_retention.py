@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from gateway.ledger import Connection
 from gateway.ledger import files as file_rows
 from gateway.ledger import predictions as rows
 from gateway.simulator.faults import Fault, FaultKind
@@ -25,8 +26,12 @@ def advance(gateway: Running, seconds: float) -> None:
 def pictures(gateway: Running, client: httpx.Client) -> tuple[str, list[str]]:
     made = client.post(FLUX, json=PICTURES).json()["id"]
     urls: list[str] = gateway.finished(client, made).json()["output"]
-    gateway.settle(lambda: stored(gateway) % 2 == 0 and stored(gateway) > 0)
+    gateway.settle(lambda: gateway.ledger(lambda conn: all_stored(conn, made)))
     return made, urls
+
+
+def all_stored(conn: Connection, prediction_id: str) -> bool:
+    return {file.state for file in file_rows.files_of(conn, prediction_id)} == {"stored"}
 
 
 def stored(gateway: Running) -> int:
