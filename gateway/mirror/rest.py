@@ -47,7 +47,11 @@ class Rest:
         )
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes from ``start`` on; raises Changed, and the source's own faults."""
+        """Yield the bytes from ``start`` on; raises Changed, and the source's own faults.
+
+        None at all when the file ends below ``start`` and nothing of it is here: upstream may not
+        have told its length, so that somebody can ask for a part beyond its end.
+        """
         at = self._at
         async for chunk in self._response.chunks():
             new = max(0, self._start - at)
@@ -56,7 +60,7 @@ class Rest:
             at += len(chunk)
             if at > self._start:
                 yield chunk[new:] if new else chunk
-        if at < self._start:
+        if at < self._start and self._known is not None:
             raise Changed  # it ended below what is here
 
     @staticmethod

@@ -59,6 +59,22 @@ async def test_a_part_of_a_file_that_is_too_large_can_be_read(make: Maker, range
 
 
 @pytest.mark.parametrize("etag", ['"v1"', None])
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_part_beyond_the_end_of_a_passed_file_without_a_length_is_empty(
+    make: Maker, etag: str | None, ranges: bool, known: bool
+) -> None:
+    source = FakeSource(made_bytes(LIMIT + 1), lengths=False, etag=etag, ranges=ranges)
+    mirror = await make(source, max_file_bytes=LIMIT)
+    if known:
+        assert isinstance(await mirror.ensure(URL), Unstored)
+
+    for start, end in [(LIMIT + 1, None), (LIMIT + 2, None), (LIMIT * 2, LIMIT * 3)]:
+        assert await read_all(await mirror.open(URL), start, end) == b""
+    assert source.open_now == 0
+
+
+@pytest.mark.parametrize("etag", ['"v1"', None])
 async def test_a_file_that_turns_out_too_large_midway_is_still_read_to_its_end(
     make: Maker, results: Results, tmp_path: Path, etag: str | None
 ) -> None:
