@@ -2,13 +2,19 @@
 
 from functools import partial
 
-from gateway.simulator.pictures import MEDIA_TYPES, Card, draw_clip
+from gateway.simulator.films import draw_film
+from gateway.simulator.pictures import MEDIA_TYPES, Card, draw_card, draw_clip
 from gateway.simulator.schemas import InputSchema, choice, integer, number, string, uri
 from gateway.simulator.scripts import Job, OutputFile, PlainProgram, Script, Step
 from gateway.simulator.sounds import draw_tune
-from gateway.simulator.wire import JsonObject
+from gateway.simulator.wire import Json, JsonObject
 
 _FILE: JsonObject = {"type": "string", "format": "uri", "title": "Output"}
+_FILES: JsonObject = {
+    "type": "array",
+    "items": {"type": "string", "format": "uri"},
+    "title": "Output",
+}
 _OBJECT: JsonObject = {"type": "object", "title": "Output"}
 DEFAULT_BYTES = 200_000_000
 
@@ -62,14 +68,14 @@ class Speech(PlainProgram):
 
 
 class Clip(PlainProgram):
-    """Leaves a short moving picture."""
+    """Leaves a short moving picture, or a film."""
 
     output_schema = _FILE
     schema = InputSchema(
         {
             "prompt": string("What it shows"),
             "frames": integer("How many pictures", 12, minimum=1, maximum=48),
-            "output_format": choice("Kind of file", "gif", ("gif", "webp")),
+            "output_format": choice("Kind of file", "gif", ("gif", "webp", "webm")),
         },
         required=("prompt",),
     )
@@ -79,7 +85,8 @@ class Clip(PlainProgram):
         kind = job.text("output_format", "gif")
         card = Card(job.text("prompt", ""), job.model, 320, 180, kind, seed=job.id)
         frames = job.count("frames", 12)
-        file = OutputFile(f"clip.{kind}", MEDIA_TYPES[kind], partial(draw_clip, card, frames))
+        draw = draw_film if kind == "webm" else draw_clip
+        file = OutputFile(f"clip.{kind}", MEDIA_TYPES[kind], partial(draw, card, frames))
         return Script(
             0.3,
             job.around(2.0),
@@ -87,6 +94,45 @@ class Clip(PlainProgram):
             metrics={"video_output_duration_seconds": round(frames * 0.08, 2)},
             files=(file,),
         )
+
+
+HOSTILE_CALL = "window.top.hacked = 1"
+"""What the files below try to run, where somebody lets them."""
+
+_HOSTILE_SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 200"
+ width="320" height="200" onload="{HOSTILE_CALL}">
+<script>{HOSTILE_CALL}</script>
+<rect width="320" height="200" fill="#557"/>
+<foreignObject width="320" height="80"><body xmlns="http://www.w3.org/1999/xhtml">
+<script>{HOSTILE_CALL}</script><img src="x" onerror="{HOSTILE_CALL}"/></body></foreignObject>
+<text x="20" y="120" font-size="24" fill="#fff">drawn by a model</text>
+</svg>
+"""
+_HOSTILE_PAGE = f"""<!doctype html><title>made by a model</title>
+<script>{HOSTILE_CALL}; alert(document.cookie); document.body.textContent = "ran"</script>
+<p id="said">still here</p><img src="x" onerror="{HOSTILE_CALL}">
+<form method="post" action="/dashboard/keys"><button>Win</button></form>
+"""
+_HOSTILE_NAME = "a\"b'c<img src=x onerror=hacked=1>&.png"
+
+
+class Hostile(PlainProgram):
+    """Leaves what should not be let loose: an SVG and a page with script, a name with markup."""
+
+    output_schema = _FILES
+    schema = InputSchema({"prompt": string("Any text", "")})
+
+    def script(self, job: Job) -> Script:
+        """Lay out a run."""
+        picture = Card(job.text("prompt", ""), job.model, 320, 200, "png", seed=job.id)
+        files = (
+            OutputFile("drawing.svg", "image/svg+xml", _HOSTILE_SVG.encode),
+            OutputFile("page.html", "text/html; charset=utf-8", _HOSTILE_PAGE.encode),
+            OutputFile(_HOSTILE_NAME, MEDIA_TYPES["png"], partial(draw_card, picture)),
+        )
+        urls: list[Json] = [job.file_url(file.name) for file in files]
+        note = Step(0.1, "logs", f"<script>{HOSTILE_CALL}</script>\n")
+        return Script(0.1, job.around(0.2), urls, steps=(note,), files=files)
 
 
 class Trainer(PlainProgram):

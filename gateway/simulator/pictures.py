@@ -18,6 +18,7 @@ MEDIA_TYPES = {
     "png": "image/png",
     "webp": "image/webp",
     "gif": "image/gif",
+    "webm": "video/webm",
 }
 _ASPECTS = {
     "1:1": (1024, 1024),
@@ -64,17 +65,7 @@ def draw_card(card: Card) -> bytes:
 
 def draw_clip(card: Card, frames: int) -> bytes:
     """Return a short animation of a card, as GIF or animated WebP."""
-    from PIL import Image, ImageDraw
-
-    base = _paint(card)
-    pictures: list[Image.Image] = []
-    for number in range(frames):
-        picture = base.copy()
-        left = card.width * number // frames
-        size = card.height // 8
-        box = (left, card.height - 2 * size, left + size, card.height - size)
-        ImageDraw.Draw(picture).ellipse(box, fill="white")
-        pictures.append(picture)
+    pictures = draw_frames(card, frames)
     out = io.BytesIO()
     pictures[0].save(
         out,
@@ -85,6 +76,22 @@ def draw_clip(card: Card, frames: int) -> bytes:
         loop=0,
     )
     return out.getvalue()
+
+
+def draw_frames(card: Card, frames: int) -> "list[Image.Image]":
+    """Return the pictures of an animation: the card, and a ball that crosses it."""
+    from PIL import ImageDraw
+
+    base = _paint(card)
+    pictures: list[Image.Image] = []
+    for number in range(frames):
+        picture = base.copy()
+        left = card.width * number // frames
+        size = card.height // 8
+        box = (left, card.height - 2 * size, left + size, card.height - size)
+        ImageDraw.Draw(picture).ellipse(box, fill="white")
+        pictures.append(picture)
+    return pictures
 
 
 def thumbnail(content: bytes) -> bytes | None:

@@ -1,7 +1,7 @@
 """The models that a fresh simulation offers. Tests and examples rely on their names."""
 
 from gateway.simulator.catalogue import Catalogue, Model, Official, Version, version_id
-from gateway.simulator.file_programs import Clip, LargeFile, Speech, Trainer
+from gateway.simulator.file_programs import Clip, Hostile, LargeFile, Speech, Trainer
 from gateway.simulator.picture_programs import (
     FluxSchnell,
     FluxSchnellLora,
@@ -33,6 +33,7 @@ _ODD_ONES: tuple[tuple[str, str, Program], ...] = (
     ("foreign-url", "Names a file on somebody else's host", ForeignAddress()),
     ("speech", "A WAV file that plays", Speech()),
     ("clip", "A short moving picture", Clip()),
+    ("hostile", "Files with scripts in them, and a name with markup", Hostile()),
     ("image-to-image", "Really fetches the picture it is given", ImageToImage()),
     ("echo", "Answers its input's value, whatever it is", Echo()),
 )

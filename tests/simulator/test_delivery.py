@@ -141,3 +141,26 @@ def test_ranges_are_read_as_the_standard_says(
     header: str | None, found: tuple[int, int] | None
 ) -> None:
     assert parse_range(header, 10) == found
+
+
+async def test_a_film_is_a_webm_file_of_key_frames(api: Api) -> None:
+    given_ = {"prompt": "a ball", "frames": 4, "output_format": "webm"}
+    done = await api.finished("simulated/clip", given_)
+    answer = await api.plain(done["output"])
+    assert answer.headers["content-type"] == "video/webm"
+    assert answer.content.startswith(b"\x1a\x45\xdf\xa3")
+    assert b"V_VP8" in answer.content
+    # What begins every VP8 key frame, and the size of the picture after it.
+    assert answer.content.count(b"\x9d\x01\x2a\x40\x01\xb4\x00") == 4
+
+
+async def test_hostile_files_are_delivered_as_a_model_left_them(api: Api) -> None:
+    done = await api.finished("simulated/hostile", {})
+    drawing, page, picture = [await api.plain(url) for url in done["output"]]
+    assert drawing.headers["content-type"] == "image/svg+xml"
+    assert "<script>" in drawing.text
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script>" in page.text
+    assert picture.headers["content-type"] == "image/png"
+    assert "%22" in done["output"][2]
+    assert "%3Cimg" in done["output"][2]
