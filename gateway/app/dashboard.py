@@ -70,7 +70,7 @@ def dashboard(
     )
     return Dashboard(
         services,
-        Sessions(hmac.digest(secret, b"sessions of the usage page", "sha256"), clock),
+        Sessions(hmac.digest(secret, b"sessions of the usage page", "sha256"), ledger, clock),
         keys,
         origins,
         clock,

@@ -17,7 +17,7 @@ from gateway.dashboard import words
 from gateway.dashboard.keys_page import KeysPage
 from gateway.dashboard.live_page import LivePage
 from gateway.dashboard.predictions_page import PredictionsPage
-from gateway.dashboard.session import Attempts, Sessions, drop_cookie, set_cookie
+from gateway.dashboard.session import Attempts, Sessions, drop_cookie, has_cookie, set_cookie
 from gateway.dashboard.start_page import StartPage
 from gateway.dashboard.statics import Statics
 from gateway.dashboard.team_page import TeamPage
@@ -101,7 +101,7 @@ class Dashboard:
 
     async def session_identity(self, scope: Scope) -> Identity | None:
         """Return who has signed in, for other addresses that let sessions in."""
-        session = self._sessions.read(scope)
+        session = await self._sessions.current(scope)
         return None if session is None else await self._keys.identify_holder(session.key_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +145,7 @@ class Dashboard:
             return await self._sign_in(scope, method, query, form, nonce)
         place, places = self._find(method, path)
         facts(scope).route = PREFIX + place.path
-        session = self._sessions.read(scope)
+        session = await self._sessions.current(scope)
         identity = None
         if session is not None:
             identity = await self._keys.identify_holder(session.key_id)
@@ -157,6 +157,7 @@ class Dashboard:
         if method == "POST" and not self._sessions.form_is_ours(session, form.get("token", "")):
             raise ProblemError(_not_ours())
         if path == "/sign-out":
+            await self._sessions.end(session)
             return 303, [("location", _SIGN_IN), drop_cookie(secure=self._secure(scope))], b""
         visit = Visit(
             identity=identity,
@@ -237,6 +238,7 @@ class Dashboard:
         values: dict[str, object] = {
             "next": following,
             "fault": None,
+            "ended": method == "GET" and query.get("ended") == "yes",
             "contact": self._keys.policy.contact,
         }
         status = 200
@@ -269,8 +271,10 @@ class Dashboard:
         wanted = scope["path"] if method == "GET" else PREFIX
         query = scope["query_string"].decode("latin-1") if method == "GET" else ""
         following = quote(f"{wanted}?{query}" if query else wanted, safe="")
-        headers = [("location", f"{_SIGN_IN}?next={following}")]
-        if header(scope, b"cookie"):
+        had_one = has_cookie(scope)
+        ended = "&ended=yes" if had_one else ""
+        headers = [("location", f"{_SIGN_IN}?next={following}{ended}")]
+        if had_one:
             headers.append(drop_cookie(secure=self._secure(scope)))
         return 303, headers, b""
 

@@ -1,16 +1,20 @@
 """Sessions of the usage page: a signed cookie that names the key which opened it.
 
-Nothing about a session is stored. The cookie says which key it belongs to, and the key is looked up
-again on every request: so a session ends with its key, on every worker, at once.
+The cookie says which key it belongs to, and the key is looked up again on every request: so a
+session ends with its key, on every worker, at once. Only sessions that were signed out of are
+stored, so that no copy of a cookie outlives that.
 """
 
 import hmac
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import Scope
 
 from gateway.clock import Clock
+from gateway.ledger import Ledger
+from gateway.ledger.sessions import end, ended
 from gateway.web.request_facts import header
 
 COOKIE = "gateway_session"
@@ -36,8 +40,9 @@ class Session:
 class Sessions:
     """Makes and checks cookies and form tokens with a secret that all workers share."""
 
-    def __init__(self, secret: bytes, clock: Clock) -> None:
+    def __init__(self, secret: bytes, ledger: Ledger, clock: Clock) -> None:
         self._secret = secret
+        self._ledger = ledger
         self._clock = clock
 
     def begin(self, key_id: str) -> Session:
@@ -51,13 +56,29 @@ class Sessions:
             return None
         return Session(session.key_id, session.name, now)
 
+    async def current(self, scope: Scope) -> Session | None:
+        """Return the session of a request's cookie, unless it was ended.
+
+        Raises LedgerUnavailable.
+        """
+        session = self.read(scope)
+        if session is None or await self._ledger.read(partial(ended, name=session.name)):
+            return None
+        return session
+
+    async def end(self, session: Session) -> None:
+        """End a session: no copy of its cookie opens anything from now on."""
+        now = self._clock.now()
+        work = partial(end, name=session.name, now=now, forget_before=now - LIFETIME_S)
+        await self._ledger.write(work)
+
     def seal(self, session: Session) -> str:
         """Return the cookie's value."""
         text = f"{session.key_id}.{session.name}.{int(session.issued_at)}"
         return f"{text}.{self._mac('session', text)}"
 
     def read(self, scope: Scope) -> Session | None:
-        """Return the session of a request's cookie, None if it has none that is good."""
+        """Return the session that a request's cookie names, None if it has none that is good."""
         for value in _cookies(scope):
             found = _TOKEN.fullmatch(value)
             if found is None:
@@ -96,6 +117,11 @@ def _cookie(value: str, max_age: int, *, secure: bool) -> tuple[str, str]:
     # On "/", because mirrored files may need the session too.
     text = f"{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict"
     return "set-cookie", f"{text}; Secure" if secure else text
+
+
+def has_cookie(scope: Scope) -> bool:
+    """Whether a request carries a session's cookie, good or not."""
+    return bool(_cookies(scope))
 
 
 def _cookies(scope: Scope) -> list[str]:

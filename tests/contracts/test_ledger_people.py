@@ -10,6 +10,7 @@ from gateway.ledger import (
     keys,
     published,
     read_revision,
+    sessions,
     users,
     workers,
 )
@@ -200,3 +201,24 @@ async def test_a_lease_has_one_holder_until_it_runs_out(ledger: Ledger) -> None:
     assert not await take("a", NOW + 16)
     await ledger.write(lambda conn: workers.give_lease_back(conn, "prune", "b"))
     assert await take("a", NOW + 16)
+
+
+async def test_a_session_that_was_ended_stays_so_until_its_cookie_could_not_be_good(
+    ledger: Ledger,
+) -> None:
+    day = 86_400.0
+
+    async def end(name: str, at: float) -> None:
+        await ledger.write(lambda conn: sessions.end(conn, name, at, forget_before=at - day))
+
+    await ledger.write(lambda conn: published.remember(conn, "a secret", "0"))
+    await end("first", NOW)
+    await end("first", NOW + 1)
+    assert await ledger.read(lambda conn: sessions.ended(conn, "first"))
+    assert not await ledger.read(lambda conn: sessions.ended(conn, "second"))
+    await end("second", NOW + day - 1)
+    assert await ledger.read(lambda conn: sessions.ended(conn, "first"))
+    await end("third", NOW + day + 1)
+    assert not await ledger.read(lambda conn: sessions.ended(conn, "first"))
+    assert await ledger.read(lambda conn: sessions.ended(conn, "second"))
+    assert await ledger.read(lambda conn: published.recall(conn, "a secret")) == "0"

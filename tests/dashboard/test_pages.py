@@ -253,6 +253,53 @@ def test_signing_out_ends_the_session(gateway: Running, ann: str) -> None:
         assert client.get("/dashboard").status_code == 303
 
 
+def test_a_copied_cookie_is_dead_after_signing_out(gateway: Running, ann: str) -> None:
+    with signed_in(gateway, ann) as client:
+        copied = client.cookies[COOKIE]
+        token = token_of(client.get("/dashboard").text)
+        with signed_in(gateway, ann) as elsewhere:
+            client.post("/dashboard/sign-out", data={"token": token})
+            with gateway.client(headers={"cookie": f"{COOKIE}={copied}"}) as thief:
+                answer = thief.get("/dashboard/keys")
+                assert answer.status_code == 303
+                assert answer.headers["location"].endswith("&ended=yes")
+                form = {"token": token, "label": "x"}
+                assert thief.post("/dashboard/keys", data=form).status_code == 303
+            # Another session of the same key goes on.
+            assert elsewhere.get("/dashboard/keys").text.count('data-label="Key"') == 1
+
+
+def test_a_form_without_its_token_does_not_sign_out(gateway: Running, ann: str) -> None:
+    with signed_in(gateway, ann) as client:
+        assert client.post("/dashboard/sign-out", data={"token": "0" * 40}).status_code == 403
+        assert client.get("/dashboard").status_code == 200
+
+
+def test_a_session_dies_when_its_key_expires() -> None:
+    clock = ManualClock()
+    with running(clock=clock) as gateway:
+        key = gateway.add_user("ann", expires_at=clock.now() + 600)
+        with signed_in(gateway, key) as client:
+            clock.advance(500)
+            assert client.get("/dashboard").status_code == 200
+            clock.advance(101)
+            assert client.get("/dashboard").status_code == 303
+
+
+def test_who_lost_a_session_is_told_so_and_a_newcomer_is_not(gateway: Running, ann: str) -> None:
+    with signed_in(gateway, ann) as client:
+        assert "session has ended" not in client.get("/dashboard/sign-in").text
+        token = token_of(client.get("/dashboard").text)
+        cookie = client.cookies[COOKIE]
+        client.post("/dashboard/sign-out", data={"token": token})
+        lost = client.get("/dashboard", headers={"cookie": f"{COOKIE}={cookie}"})
+        assert "session has ended" in client.get(lost.headers["location"]).text
+        assert "session has ended" not in client.get("/dashboard/sign-in").text
+    with gateway.client() as client:
+        answer = client.get("/dashboard")
+        assert "session has ended" not in client.get(answer.headers["location"]).text
+
+
 def test_guessing_keys_is_slowed_down() -> None:
     clock = ManualClock()
     with running(clock=clock) as gateway:
@@ -486,4 +533,10 @@ def test_with_keyed_delivery_a_session_lets_the_pictures_in() -> None:
         with signed_in(gateway, other) as client:
             assert client.get(picture[1]).status_code == 404
         with gateway.client() as client:
+            assert client.get(picture[1]).status_code == 401
+        with signed_in(gateway, key) as client:
+            cookie = {"cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
+            token = token_of(client.get("/dashboard").text)
+            client.post("/dashboard/sign-out", data={"token": token})
+        with gateway.client(headers=cookie) as client:
             assert client.get(picture[1]).status_code == 401
