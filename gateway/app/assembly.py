@@ -363,6 +363,7 @@ class Gateway:
             worker_id=self.worker_id,
             allow_private_webhooks=settings.webhooks.allow_private_addresses,
         )
+        count = CountRequests(ledger, clock, metrics, warn)
         create = CreatePrediction(
             ledger=ledger,
             upstream=upstream,
@@ -379,6 +380,7 @@ class Gateway:
             metrics=metrics,
             creates_per_minute=settings.upstream.creates_per_minute,
             follow=follow_kick.kick,
+            requests=count.standings,
         )
         memory = MemoryLru[tuple[str, str, str], Shown](_MEMORY_BYTES, _MEMORY_ITEMS, _weight)
         read = ReadPrediction(
@@ -391,7 +393,6 @@ class Gateway:
             metrics,
             poll_interval_s,
         )
-        count = CountRequests(ledger, clock, metrics, warn)
         own = accounts(
             settings=settings,
             ledger=ledger,
@@ -413,6 +414,7 @@ class Gateway:
             list=ListPredictions(ledger, presenter),
             forward=ForwardRequest(ledger, upstream, urls, clock),
             count=count,
+            limits=own.limits,
             secret=OwnSecret(ledger),
             training=OwnTraining(ledger),
             files=file_flows(ledger, upstream, downloads, urls, clock, account),

@@ -13,6 +13,7 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.admission import Demand, QuotaRefused, decide
+from gateway.domain.models import rule_applies
 from gateway.domain.plans import Identity, Metric, Per, QuotaRule
 from gateway.domain.quota import SHORT, Standing, Window, window
 from gateway.flows.answer import Refused
@@ -29,6 +30,8 @@ _ONE = Demand(predictions=0, requests=1)
 class _Count:
     """One rule's counter in one window, as this worker knows it."""
 
+    identity: Identity
+    """Whose request was counted last: a team's warning says who."""
     rule: QuotaRule
     subject: str
     window: Window
@@ -52,19 +55,27 @@ class CountRequests:
         self._warn = warn
         self._counts: dict[tuple[str, str, str, float], _Count] = {}
 
-    async def admit(self, identity: Identity, *, spared: frozenset[Per], contact: str) -> None:
+    async def admit(
+        self,
+        identity: Identity,
+        *,
+        spared: frozenset[Per],
+        contact: str,
+        names: Sequence[str] = (),
+    ) -> None:
         """Count one request, unless a rule refuses it.
 
-        `spared` are the windows whose rules do not refuse this kind of request.
+        `spared` are the windows whose rules do not refuse this kind of request; `names` what it
+        names of models and deployments: a rule for some models counts only what names one of them.
 
         Raises:
             Refused: 429 or 402; a refused request is not counted.
         """
-        rules = [pair for pair in identity.rules if pair[0].metric is Metric.REQUESTS]
+        rules = _rules(identity, *names)
         if not rules:
             return
         now = self._clock.now()
-        counts = [await self._count(rule, subject, now) for rule, subject in rules]
+        counts = [await self._count(identity, rule, subject, now) for rule, subject in rules]
         binding = [count.standing for count in counts if count.rule.per not in spared]
         decision = decide(binding, 0, None, _ONE, now)
         if isinstance(decision, QuotaRefused):
@@ -79,7 +90,7 @@ class CountRequests:
 
         Where it returns False nothing was counted, and :meth:`admit` has the answer.
         """
-        rules = [pair for pair in identity.rules if pair[0].metric is Metric.REQUESTS]
+        rules = _rules(identity)
         if not rules:
             return True
         now = self._clock.now()
@@ -89,7 +100,7 @@ class CountRequests:
             count = self._counts.get(key)
             if count is None:
                 return False
-            count.rule = rule
+            count.identity, count.rule = identity, rule
             counts.append(count)
         binding = [count.standing for count in counts if count.rule.per not in spared]
         if isinstance(decide(binding, 0, None, _ONE, now), QuotaRefused):
@@ -130,8 +141,10 @@ class CountRequests:
             for count, (_, _, number), standing in zip(together, added, known, strict=True):
                 count.fresh -= number
                 count.written = standing.used
+                # Stored answers are counted without waiting (`admit_now`): this tells of them.
+                await self._warn.requested(count.identity, [standing])
 
-    async def _count(self, rule: QuotaRule, subject: str, now: float) -> _Count:
+    async def _count(self, identity: Identity, rule: QuotaRule, subject: str, now: float) -> _Count:
         span = window(rule.per, now)
         key = (subject, rule.per.value, rule.models_key, span.start)
         count = self._counts.get(key)
@@ -142,9 +155,17 @@ class CountRequests:
                     partial(quotas.standings, rules=[(rule, subject)], at=now)
                 )
                 written = known[0].used
-            count = self._counts.setdefault(key, _Count(rule, subject, span, written))
-        count.rule = rule
+            count = self._counts.setdefault(key, _Count(identity, rule, subject, span, written))
+        count.identity, count.rule = identity, rule
         return count
+
+
+def _rules(identity: Identity, *names: str) -> list[tuple[QuotaRule, str]]:
+    return [
+        (rule, subject)
+        for rule, subject in identity.rules
+        if rule.metric is Metric.REQUESTS and (not rule.models or rule_applies(rule, *names))
+    ]
 
 
 READS_OF_ONES_OWN = frozenset(Per) - SHORT

@@ -92,6 +92,7 @@ class CreatePrediction:
         metrics: Metrics,
         creates_per_minute: int,
         follow: Callable[[], None],
+        requests: Callable[[Identity], Sequence[Standing]],
     ) -> None:
         self._ledger = ledger
         self._upstream = upstream
@@ -106,6 +107,7 @@ class CreatePrediction:
         self._metrics = metrics
         self._creates_per_minute = creates_per_minute
         self._follow = follow
+        self._requests = requests
 
     async def __call__(self, request: CreateRequest, progress: Progress) -> Answer:
         """Create, and answer as upstream does.
@@ -250,7 +252,7 @@ class CreatePrediction:
                 lambda conn: _given_back(conn, reservation, request.caller.identity, answer, now)
             )
             refused = refused_by_upstream(answer)
-            headers = (*refused.headers, *_limits(standings, now))
+            headers = (*refused.headers, *self._limits(request, reservation, standings, now))
             return Answer(refused.status, headers, refused.body)
         _log.warning("create %s is in doubt: upstream answered %d", reservation.id, answer.status)
         await self._ledger.write(partial(creates.doubt, create_id=reservation.id, now=now))
@@ -297,8 +299,25 @@ class CreatePrediction:
             self._announce.queued()
         shown = self._presenter.document(body, self._presenter.view(row, request.caller))
         passed = passed_on(answer, shown, rewritten=True)
-        headers = (*passed.headers, *_limits(reserved.standings, now))
+        limits = self._limits(request, reservation, reserved.standings, now)
+        headers = (*passed.headers, *limits)
         return Answer(passed.status, headers, passed.body, attempt=reservation.id)
+
+    def _limits(
+        self,
+        request: CreateRequest,
+        reservation: Reservation,
+        standings: Sequence[Standing],
+        now: float,
+    ) -> tuple[tuple[str, str], ...]:
+        """Tell the caller's program where it stands: by the rule that leaves it least."""
+        requests = [
+            standing
+            for standing in self._requests(request.caller.identity)
+            if rule_applies(standing.rule, *reservation.names)
+        ]
+        standing = tightest([*standings, *requests])
+        return () if standing is None else ratelimit_headers(standing, now)
 
 
 def new_prediction(body: bytes, told: PredictionFacts, now: float) -> NewPrediction:
@@ -336,12 +355,6 @@ def _given_back(
         if rule.metric is not Metric.REQUESTS and rule_applies(rule, *reservation.names)
     ]
     return quotas.standings(conn, rules, now)
-
-
-def _limits(standings: Sequence[Standing], now: float) -> tuple[tuple[str, str], ...]:
-    """Tell the caller's program where it stands: by the rule that leaves it least."""
-    standing = tightest(standings)
-    return () if standing is None else ratelimit_headers(standing, now)
 
 
 def _recorded(

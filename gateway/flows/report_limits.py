@@ -1,15 +1,21 @@
 """Where somebody stands: what is left of each quota, and when it is whole again."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from gateway.clock import Clock
+from gateway.domain.admission import applicable, tightest
 from gateway.domain.instants import iso
 from gateway.domain.plans import Identity, Metric
-from gateway.domain.quota import Standing, seconds_until
+from gateway.domain.quota import Standing, ratelimit_headers, seconds_until
 from gateway.flows.report_usage import number
-from gateway.ledger import Connection, Ledger, predictions, quotas
+from gateway.ledger import Connection, Ledger, LedgerError, predictions, quotas
+
+_log = logging.getLogger(__name__)
+
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,29 @@ class ReportLimits:
         """Gather the standing of every rule, in the order of plan and team."""
         now = self._clock.now()
         running, standings = await self._ledger.read(partial(_read, identity=identity, now=now))
+        return Limits(identity, now, running, self._newest(identity, standings))
+
+    async def headers(self, identity: Identity, names: Sequence[str]) -> Headers:
+        """Return the ``ratelimit-*`` headers of the tightest limit on models so named.
+
+        None where nothing limits them, or where the ledger cannot be asked: the answer that they
+        belong to is not made worse by that.
+        """
+        rules = applicable(identity.rules, *names)
+        if not rules:
+            return ()
+        now = self._clock.now()
+        try:
+            found = await self._ledger.read(partial(quotas.standings, rules=rules, at=now))
+        except LedgerError as error:
+            _log.warning("an answer goes without its limits: %s", error)
+            return ()
+        standing = tightest(self._newest(identity, found))
+        return () if standing is None else ratelimit_headers(standing, now)
+
+    def _newest(self, identity: Identity, standings: Sequence[Standing]) -> tuple[Standing, ...]:
         newer = {(found.subject, found.rule): found for found in self._fresh(identity)}
-        return Limits(
-            identity,
-            now,
-            running,
-            tuple(newer.get((known.subject, known.rule), known) for known in standings),
-        )
+        return tuple(newer.get((known.subject, known.rule), known) for known in standings)
 
 
 def _read(conn: Connection, identity: Identity, now: float) -> tuple[int, list[Standing]]:

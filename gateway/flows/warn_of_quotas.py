@@ -28,6 +28,9 @@ from gateway.ledger import Connection, Ledger, outbox, quotas, users
 from gateway.ledger.outbox import OutboxEvent
 from gateway.ledger.predictions import Row
 
+LATEST_S = 86_400.0
+"""How long after a window's end the team is still told what ended up in it."""
+
 THRESHOLDS = (80, 100)
 """Per cent of a limit, used and reserved together."""
 
@@ -53,7 +56,7 @@ class WarnOfQuotas:
     def created(self, conn: Connection, identity: Identity, names: Sequence[str]) -> None:
         """Warn of what a create that upstream took has brought about."""
         if self._address(identity.team) is not None:
-            self._weigh(conn, identity, names)
+            self._weigh(conn, identity, names, self._clock.now())
 
     def settled(self, conn: Connection, row: Row) -> None:
         """Warn of what the truth about a prediction has brought about."""
@@ -76,7 +79,8 @@ class WarnOfQuotas:
             plan=plan,
             team_rules=team.rules,
         )
-        self._weigh(conn, identity, row.names)
+        # What it took counts in the windows of its creation, which may be over by now.
+        self._weigh(conn, identity, row.names, row.charged_at)
 
     def refused(self, conn: Connection, identity: Identity, refusal: QuotaRefused) -> None:
         """Warn that a quota has begun to refuse, though a part of it may be left."""
@@ -97,7 +101,7 @@ class WarnOfQuotas:
             for standing in news:
                 self._said.update(name for name, _ in _crossed(standing, refused=False))
 
-    def _weigh(self, conn: Connection, identity: Identity, names: Sequence[str]) -> None:
+    def _weigh(self, conn: Connection, identity: Identity, names: Sequence[str], at: float) -> None:
         rules: list[tuple[QuotaRule, str]] = [
             (rule, subject)
             for rule, subject in identity.rules
@@ -105,8 +109,9 @@ class WarnOfQuotas:
             and rule.per not in SHORT
             and rule_applies(rule, *names)
         ]
-        if rules:
-            self._queue(conn, identity, quotas.standings(conn, rules, self._clock.now()))
+        oldest = self._clock.now() - LATEST_S
+        found = quotas.standings(conn, rules, at) if rules else []
+        self._queue(conn, identity, [each for each in found if each.window.end > oldest])
 
     def _queue(
         self,

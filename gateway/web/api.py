@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -31,6 +31,7 @@ from gateway.flows.own_secret import OwnSecret
 from gateway.flows.own_training import OwnTraining
 from gateway.flows.prepare_create import CreateRequest, Progress
 from gateway.flows.read_prediction import ReadPrediction, ReadRequest
+from gateway.flows.report_limits import ReportLimits
 from gateway.flows.spawn import Spawn
 from gateway.upstream.operations import Access, BodyKind, Match, MethodNotAllowed, match
 from gateway.web.answers import send_answer
@@ -57,6 +58,7 @@ class Flows:
     list: ListPredictions
     forward: ForwardRequest
     count: CountRequests
+    limits: ReportLimits
     secret: OwnSecret
     training: OwnTraining
     files: FileFlows
@@ -121,18 +123,50 @@ class Api:
             raise ProblemError(problems.unauthenticated())
         seen.identified(identity.user_name)
         contact = self._keys.policy.contact
-        await self._flows.count.admit(identity, spared=_spared(found), contact=contact)
         caller = self._caller(scope, identity)
-        if found.operation.name == DOWNLOAD:
+        asking = Asking(found, caller, contact, scope, receive)
+        if found.operation.creates:
+            answer = await self._with_limits(asking)
+        elif found.operation.name == DOWNLOAD:
+            await self._admit(asking)
             await self._files.download(found, caller, caller.origin, scope, receive, send)
             return
-        asking = Asking(found, caller, contact, scope, receive)
-        handler = self._handlers.get(found.operation.name, self._forward)
-        answer = await handler(asking)
+        else:
+            answer = await self._answer(asking)
         if answer.attempt is None:
             await send_answer(answer, scope, send)
         else:
             await self._deliver(answer, answer.attempt, scope, send)
+
+    async def _admit(self, asking: Asking) -> None:
+        await self._flows.count.admit(
+            asking.caller.identity,
+            spared=_spared(asking.match),
+            contact=asking.contact,
+            names=_names(asking.match),
+        )
+
+    async def _answer(self, asking: Asking) -> Answer:
+        await self._admit(asking)
+        return await self._handlers.get(asking.match.operation.name, self._forward)(asking)
+
+    async def _with_limits(self, asking: Asking) -> Answer:
+        """Answer a create, whatever the answer is, with the tightest limit of whoever asks."""
+        try:
+            answer = await self._answer(asking)
+        except (Refused, ProblemError) as refusal:
+            problem = refusal.problem
+            headers = await self._limits(asking, problem.headers)
+            raise Refused(replace(problem, headers=headers)) from refusal
+        return replace(answer, headers=await self._limits(asking, answer.headers))
+
+    async def _limits(
+        self, asking: Asking, told: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[str, str], ...]:
+        if any(name == "ratelimit-limit" for name, _ in told):
+            return told
+        identity = asking.caller.identity
+        return (*told, *await self._flows.limits.headers(identity, _names(asking.match)))
 
     def _caller(self, scope: Scope, identity: Identity) -> Caller:
         return Caller(
@@ -275,6 +309,15 @@ def _spared(found: Match) -> frozenset[Per]:
     if found.operation.access in (Access.OWN, Access.OWN_LIST):
         return READS_OF_ONES_OWN
     return _REFUSES_ALL
+
+
+def _names(found: Match) -> tuple[str, ...]:
+    """Return what a request's path names of models and deployments, as rules are written."""
+    pairs = (("model_owner", "model_name"), ("deployment_owner", "deployment_name"))
+    params = found.params
+    return tuple(
+        f"{params[owner]}/{params[name]}".lower() for owner, name in pairs if owner in params
+    )
 
 
 def _target(found: Match, identity: Identity, document: Mapping[str, object]) -> CreateTarget:

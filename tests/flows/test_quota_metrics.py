@@ -201,3 +201,43 @@ def test_every_creates_answer_tells_the_tightest_limit() -> None:
         assert refused.status_code == 422
         assert refused.headers["ratelimit-remaining"] == "6"
         assert gateway.url
+
+
+def test_every_create_is_told_its_limit_whatever_the_answer() -> None:
+    toml = (
+        '[plans.default]\nmodels_deny = ["meta/*"]\nquotas = ['
+        '{ metric = "predictions", limit = 100, per = "day" },'
+        '{ metric = "requests", limit = 8, per = "day" },'
+        '{ metric = "images", limit = 0, per = "month", models = ["meta/*"] }]\n'
+    )
+    with running(toml) as gateway, gateway.client(gateway.add_user("ann")) as ann:
+
+        def left(answer: httpx.Response, status: int) -> str:
+            assert answer.status_code == status, answer.text
+            assert answer.headers["ratelimit-limit"] == "8"
+            return answer.headers["ratelimit-remaining"]
+
+        assert left(create(ann, "echo", value=1), 201) == "7"
+        once = {"Idempotency-Key": "once"}
+        assert left(create(ann, "echo", once, value=2), 201) == "6"
+        assert left(create(ann, "echo", once, value=2), 201) == "5"
+        assert left(create(ann, "echo", once, value=3), 409) == "4"
+        assert left(ann.post(predictions_of("simulated/echo"), json={}), 400) == "3"
+        assert left(ann.post(f"{API}/predictions", json={"input": {}}), 422) == "2"
+        denied = ann.post(predictions_of("meta/some"), json={"input": {}})
+        # For this model there is a tighter one.
+        assert (denied.status_code, denied.headers["ratelimit-limit"]) == (403, "0")
+        assert left(create(ann, "echo", value=4), 201) == "0"
+        assert left(create(ann, "echo", value=5), 402) == "0"
+
+
+def test_a_rule_on_requests_for_some_models_counts_only_what_names_them() -> None:
+    toml = plan('metric = "requests", limit = 2, per = "minute", models = ["meta/*"]')
+    with running(toml) as gateway, gateway.client(gateway.add_user("ann")) as ann:
+        for _ in range(4):
+            assert ann.get(f"{API}/models").status_code == 200
+            assert create(ann, "echo", value=1).status_code == 201
+        for wanted in (404, 404, 429):
+            assert ann.get(f"{API}/models/meta/none").status_code == wanted
+        [limit] = ann.get("/me/v1/limits").json()["limits"]
+        assert (limit["used"], limit["models"]) == (2, ["meta/*"])

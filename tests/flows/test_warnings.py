@@ -118,3 +118,38 @@ def test_requests_are_warned_of_and_short_windows_are_not() -> None:
                 assert ann.get(f"{API}/models").status_code == 200
             [warning] = told(gateway, hook, 1)
             assert (warning["metric"], warning["per"]) == ("requests", "day")
+
+
+def test_stored_answers_count_towards_the_warning_too() -> None:
+    with receiver() as hook:
+        rule = '{ metric = "requests", limit = 20, per = "day" }'
+        with (
+            running(team(hook, plan=rule), env=PRIVATE) as gateway,
+            gateway.client(gateway.add_user("ann", team="art")) as ann,
+        ):
+            made = created(ann, "echo", value=1)
+            gateway.finished(ann, made)
+            for _ in range(20):
+                # Answered from memory, without a look at the ledger, and spared by a rule per day.
+                assert ann.get(f"{API}/predictions/{made}").status_code == 200
+            data = told(gateway, hook, 2)
+            assert {each["threshold_percent"] for each in data} == {80, 100}
+            assert {each["whose"]["name"] for each in data} == {"ann"}
+
+
+def test_a_window_that_is_over_is_told_of_what_ended_up_in_it_and_the_new_one_is_not() -> None:
+    with receiver() as hook:
+        rule = '{ metric = "predict_seconds", limit = 10, per = "hour" }'
+        with (
+            running(team(hook, rules=rule), env=PRIVATE) as gateway,
+            gateway.client(gateway.add_user("ann", team="art")) as ann,
+        ):
+            clock = gateway.clock
+            assert isinstance(clock, ManualClock)
+            clock.advance(3600 - clock.now() % 3600 - 4)
+            gateway.refresh_keys()
+            created(ann, "slow", seconds=9)
+            data = told(gateway, hook, 1)
+            assert data[0]["threshold_percent"] == 80
+            assert data[0]["used"] >= 9
+            assert data[0]["resets_at"] < "2025-06-15T16:00:00.001Z"
