@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Final, Protocol
 
 import httpx
@@ -23,6 +22,7 @@ from gateway.upstream.answers import (
     whole_number,
 )
 from gateway.upstream.bucket import Correction
+from gateway.upstream.connected import Connected
 from gateway.upstream.errors import (
     AllowanceExhausted,
     UpstreamBroken,
@@ -76,7 +76,7 @@ class Turn(Protocol):
         """Hear that upstream turned it away unread (429), and that it waits again."""
 
 
-class Upstream:
+class Upstream(Connected):
     """Replicate's API, with the gateway's token and within the account's allowance.
 
     `base_url` is an origin without a path. All exceptions are gateway.upstream.errors'; where the
@@ -112,18 +112,7 @@ class Upstream:
         # then the user waits minutes to learn whether it ran. At ten creates a second the handshake
         # is the better bargain.
         self._fresh = Wire(context=tls, connect_timeout_s=connect_timeout_s, reuse=False)
-
-    async def __aenter__(self) -> "Upstream":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._kept.aclose()
-        await self._fresh.aclose()
+        super().__init__(self._kept, self._fresh)
 
     async def call(
         self,

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Final
 from urllib.parse import urljoin
 
@@ -17,6 +16,7 @@ import httpx
 from gateway.domain.origins import OriginPattern
 from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.upstream.answers import decoded, plain_length
+from gateway.upstream.connected import Connected
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.origins import belongs_to
 from gateway.upstream.wire import Wire, tls_context
@@ -50,7 +50,7 @@ class Download:
             raise SourceUnreachable(str(failure)) from failure
 
 
-class Downloads:
+class Downloads(Connected):
     """Fetches files; one pool of connections for all delivery hosts."""
 
     def __init__(
@@ -66,17 +66,7 @@ class Downloads:
         self._wire = Wire(
             context=context or tls_context(), connect_timeout_s=connect_timeout_s, buffer=_BUFFER
         )
-
-    async def __aenter__(self) -> "Downloads":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._wire.aclose()
+        super().__init__(self._wire)
 
     @asynccontextmanager
     async def fetch(

@@ -7,13 +7,13 @@ never goes there.
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Final
 
 import httpx
 
 from gateway.domain.origins import OriginPattern
 from gateway.upstream.answers import StreamedAnswer, passed_on
+from gateway.upstream.connected import Connected
 from gateway.upstream.errors import StreamRefused
 from gateway.upstream.origins import belongs_to
 from gateway.upstream.wire import Wire, tls_context
@@ -22,7 +22,7 @@ from gateway.upstream.wire import Wire, tls_context
 _SILENCE_S: Final = 900.0
 
 
-class Streams:
+class Streams(Connected):
     """Opens streams of events; raises StreamRefused and the errors of a broken connection."""
 
     def __init__(
@@ -38,17 +38,7 @@ class Streams:
         self._wire = Wire(
             context=context or tls_context(), connect_timeout_s=connect_timeout_s, reuse=False
         )
-
-    async def __aenter__(self) -> "Streams":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._wire.aclose()
+        super().__init__(self._wire)
 
     @asynccontextmanager
     async def open_stream(

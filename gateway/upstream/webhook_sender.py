@@ -8,12 +8,12 @@ import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
 import httpx
 from aiohttp import AddrInfoType
 
 from gateway.domain.webhook_urls import address_allowed, check_webhook_url
+from gateway.upstream.connected import Connected
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.wire import Wire, tls_context
 
@@ -37,7 +37,7 @@ class _AddressRefused(Exception):
     """Not an OSError on purpose: no other address of the name is tried after it."""
 
 
-class WebhookSender:
+class WebhookSender(Connected):
     """Delivers one body to one URL, once; whoever calls repeats it."""
 
     def __init__(
@@ -55,17 +55,7 @@ class WebhookSender:
             reuse=False,
             socket_factory=self._checked_socket,
         )
-
-    async def __aenter__(self) -> "WebhookSender":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._wire.aclose()
+        super().__init__(self._wire)
 
     async def deliver(
         self, url: str, headers: Iterable[tuple[str, str]], body: bytes
