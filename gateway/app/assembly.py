@@ -392,6 +392,7 @@ class Gateway:
             clock,
             metrics,
             poll_interval_s,
+            settings.retention.documents_days * 86_400,
         )
         own = accounts(
             settings=settings,

@@ -25,7 +25,7 @@ RUNNING_ITEMS = 2000
 """How much is remembered of what pollers of running predictions were last shown."""
 
 MAX_AGE_S = 31_536_000
-"""A finished prediction never changes: as long as HTTP's caches go."""
+"""A finished prediction never changes, until retention removes it: as long as HTTP's caches go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class ReadPrediction:
         clock: Clock,
         metrics: Metrics,
         poll_interval_s: float,
+        documents_s: float = 0.0,
     ) -> None:
+        """`documents_s` is how long documents are kept after their end; 0 is for ever."""
         self._known = known
         self._cache = cache
         self._memory = memory
@@ -63,6 +65,8 @@ class ReadPrediction:
         self._clock = clock
         self._metrics = metrics
         self._poll_interval_s = poll_interval_s
+        # With `Age` counted from the end, copies go stale when the document goes.
+        self._max_age_s = min(MAX_AGE_S, int(documents_s)) if documents_s else MAX_AGE_S
 
     def from_memory(self, request: ReadRequest) -> Answer | None:
         """Answer for a finished prediction if it is in memory; waits for nothing."""
@@ -73,7 +77,7 @@ class ReadPrediction:
         self._metrics.cache_result("memory", "hit")
         if not may_read(caller, shown.user_id, shown.team):
             raise Refused(problems.not_found())
-        return finished_answer(shown, request.if_none_match, self._clock.now())
+        return self._finished(shown, request.if_none_match)
 
     def at_hand(
         self, identity: Identity, prediction_id: str, origin: str, aborted_as: str
@@ -87,7 +91,7 @@ class ReadPrediction:
     def answer_at_hand(self, shown: Shown, if_none_match: str | None) -> Answer:
         """Answer with what :meth:`at_hand` found."""
         self._metrics.cache_result("memory", "hit")
-        return finished_answer(shown, if_none_match, self._clock.now())
+        return self._finished(shown, if_none_match)
 
     async def __call__(self, request: ReadRequest) -> Answer:
         """Answer with the prediction's document.
@@ -124,7 +128,10 @@ class ReadPrediction:
             raise Refused(problems.not_found())
         shown = self._presenter.finished(kept, caller.origin, caller.aborted_as)
         self._memory.set((kept.prediction_id, caller.origin, caller.aborted_as), shown)
-        return finished_answer(shown, request.if_none_match, self._clock.now())
+        return self._finished(shown, request.if_none_match)
+
+    def _finished(self, shown: Shown, if_none_match: str | None) -> Answer:
+        return finished_answer(shown, if_none_match, self._clock.now(), self._max_age_s)
 
     async def _answer_settled(self, row: Row, body: bytes, request: ReadRequest) -> Answer:
         if row.removed_at is not None:
@@ -181,12 +188,14 @@ def running_status(how: How, ttl: float) -> str:
             return f"{CACHE_NAME}; fwd=stale; detail=upstream-failed"
 
 
-def finished_answer(shown: Shown, if_none_match: str | None, now: float) -> Answer:
+def finished_answer(
+    shown: Shown, if_none_match: str | None, now: float, max_age_s: int = MAX_AGE_S
+) -> Answer:
     """Return a finished prediction, or 304 if the client has it already."""
     headers = (
         JSON,
         ("etag", shown.etag),
-        ("cache-control", f"private, max-age={MAX_AGE_S}"),
+        ("cache-control", f"private, max-age={max_age_s}"),
         ("age", str(max(0, int(now - shown.settled_at)))),
         ("cache-status", f"{CACHE_NAME}; hit"),
     )

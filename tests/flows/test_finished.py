@@ -92,6 +92,29 @@ def test_headers_let_clients_keep_it_and_ask_whether_it_changed(
     assert int(head.headers["content-length"]) == len(answer.content)
 
 
+@pytest.mark.parametrize(
+    ("days", "longest"), [("0", 31_536_000), ("2.5", 216_000), ("4000", 31_536_000)]
+)
+def test_no_copy_is_called_fresh_for_longer_than_documents_are_kept(
+    days: str, longest: int
+) -> None:
+    with (
+        running(f"[retention]\ndocuments_days = {days}") as gateway,
+        gateway.client(gateway.add_user("ann")) as client,
+    ):
+        made = created(client, "echo", value="a")
+        gateway.finished(client, made)
+        gateway.advance(3600)
+        gateway.refresh_keys()
+        answer = read(client, made)
+        assert answer.headers["cache-control"] == f"private, max-age={longest}"
+        # Counted from the end of the prediction, as retention counts.
+        assert 3600 <= int(answer.headers["age"]) < 3700
+        again = read(client, made, if_none_match=answer.headers["etag"])
+        assert again.status_code == 304
+        assert again.headers["cache-control"] == f"private, max-age={longest}"
+
+
 def test_all_but_the_addresses_is_as_upstream_wrote_it(
     gateway: Running, client: httpx.Client
 ) -> None:
