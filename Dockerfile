@@ -4,25 +4,27 @@
 #
 # It writes to /data only, so it runs with --read-only --tmpfs /tmp and without any capability.
 
-ARG PYTHON=3.11.13-slim-bookworm
+# What it stands on: Debian with Python 3.11 or newer as python3, to the byte. Another one of one's own:
+# docker build --build-arg BASE=registry.example.com/debian-python:12.11 …
+ARG BASE=docker.io/library/python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 
-FROM python:${PYTHON} AS build
+FROM ${BASE} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 
 # The dependencies first: they change less often than the code, and their layer is kept.
 COPY requirements.lock ./
-RUN python -m venv /opt/gateway \
+RUN python3 -m venv /opt/gateway \
     && /opt/gateway/bin/pip install --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md ./
 COPY gateway ./gateway
 RUN /opt/gateway/bin/pip install --no-deps --no-build-isolation . \
-    && /opt/gateway/bin/pip uninstall --yes hatchling editables trove-classifiers pip
+    && /opt/gateway/bin/pip uninstall --yes hatchling editables trove-classifiers setuptools pip
 
 
-FROM python:${PYTHON}
+FROM ${BASE}
 
 # A number, so that Kubernetes' runAsNonRoot can see that it is not root.
 RUN groupadd --gid 10001 gateway \

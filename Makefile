@@ -13,12 +13,12 @@ ARGS ?=
 # How many processes run the tests, and which tests: make test JOBS=2 TESTS=tests/domain.
 JOBS ?= auto
 TESTS ?= tests
-TYPED := $(wildcard gateway tests benchmarks docs)
+TYPED := $(wildcard gateway tests benchmarks docs grafana)
 
-.PHONY: help serve demo test lint fix docs bench bench-upstream lock clean tools
+.PHONY: help serve demo test lint fix docs dashboards image-check bench bench-upstream lock clean tools
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.runtime ## run the gateway (REPLICATE_API_TOKEN=r8_… make serve)
 	@exec $(PY) -m gateway serve $(ARGS)
@@ -50,6 +50,14 @@ fix: $(VENV)/.dev ## format, and mend what the linter can mend
 
 docs: $(VENV)/.dev ## rewrite the pages that are made from the code
 	@$(PY) -m docs.generate
+
+dashboards: $(VENV)/.dev ## rewrite Grafana's files, which are made from grafana/*.py
+	@$(PY) -m grafana.generate
+
+# Some minutes the first time, one later on. Not a part of `make test`: it needs root.
+image-check: $(VENV)/.dev ## build the image and run it, without a container daemon (root, on Debian)
+	@.ci/image-tools
+	@BASE="$(BASE)" FRESH="$(FRESH)" $(PY) -m tests.image
 
 bench: $(VENV)/.dev ## measure it side by side with its peers
 	@$(PY) -m benchmarks $(ARGS)
