@@ -33,6 +33,8 @@ class Doubt:
     deployment: str | None
     sent_at: float
     broken_at: float
+    input_outline: str | None = None
+    """Equal in both although the digests differ: upstream may have written the input anew."""
 
     @property
     def window(self) -> tuple[float, float]:
@@ -54,6 +56,7 @@ class Candidate:
     model: str | None
     version: str | None
     deployment: str | None = None
+    input_outline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ def judge(
 ) -> Verdict:
     """Decide about creates in doubt.
 
-    What creates that are still `under_way` may have made is not given away yet. `complete_since`
+    What creates that are still `under_way` may have made is not given away yet. What is alike in
+    outline only is never given away, and nothing is given back because of it. `complete_since`
     tells by kind from which creation time on the list was read without a gap.
     """
     possible = {doubt.id: [one for one in candidates if _may_be(doubt, one)] for doubt in doubts}
@@ -96,7 +100,8 @@ def judge(
     for doubt in doubts:
         if doubt.id in adopted:
             continue
-        free = [one.id for one in possible[doubt.id] if one.id not in adopted.values()]
+        alike = [one for one in candidates if _is_alike(doubt, one)]
+        free = [one.id for one in possible[doubt.id] + alike if one.id not in adopted.values()]
         if free:
             left[doubt.id] = tuple(free)
         elif (
@@ -110,9 +115,20 @@ def judge(
 
 
 def _may_be(doubt: Doubt, candidate: Candidate) -> bool:
+    return candidate.input_digest in (None, doubt.input_digest) and _fits(doubt, candidate)
+
+
+def _is_alike(doubt: Doubt, candidate: Candidate) -> bool:
+    return (
+        candidate.input_digest not in (None, doubt.input_digest)
+        and candidate.input_outline is not None
+        and candidate.input_outline == doubt.input_outline
+        and _fits(doubt, candidate)
+    )
+
+
+def _fits(doubt: Doubt, candidate: Candidate) -> bool:
     if not in_window(doubt, candidate.kind, candidate.created_at):
-        return False
-    if candidate.input_digest not in (None, doubt.input_digest):
         return False
     if doubt.deployment is not None:
         return candidate.deployment in (None, doubt.deployment)

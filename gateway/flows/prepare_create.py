@@ -11,7 +11,7 @@ from gateway.domain import problems
 from gateway.domain.admission import Demand
 from gateway.domain.estimate import estimate
 from gateway.domain.headers import Header, Wait
-from gateway.domain.input_digest import input_digest
+from gateway.domain.input_digest import input_digest, input_outline
 from gateway.domain.inputs import WEBHOOK_MEMBERS
 from gateway.domain.json_text import drop_members
 from gateway.domain.models import CreateTarget
@@ -136,6 +136,7 @@ class PrepareCreate:
             deployment=asked.deployment,
             body_digest=request.digest,
             input_digest=input_digest(resolved.body),
+            input_outline=input_outline(resolved.body),
             demand=await self._demand(asked, request.document),
             at=self._clock.now(),
             idempotency_key=request.idempotency_key,

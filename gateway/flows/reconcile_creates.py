@@ -19,7 +19,7 @@ from gateway.domain.documents import (
     is_terminal,
     output_urls,
 )
-from gateway.domain.input_digest import input_digest
+from gateway.domain.input_digest import input_digest, input_outline
 from gateway.domain.json_text import load
 from gateway.domain.reconciliation import SKEW_S, Candidate, Doubt, in_window, judge
 from gateway.domain.urls import UrlMap
@@ -145,11 +145,17 @@ class ReconcileCreates:
             lambda conn: (
                 creates.known_predictions(conn, [told.id for _, _, told in seen.candidates]),
                 creates.under_way(conn),
-                {row.id for row in creates.doubts(conn)},
+                {row.id: row for row in creates.doubts(conn)},
             )
         )
-        doubts = [doubt for doubt in doubts if doubt.id in still]
-        unknown = [one for one in seen.candidates if one[2].id not in known]
+        # What an admin has given to somebody is not to be had, even if it could not be fetched.
+        taken = known | {row.prediction_id for row in still.values()}
+        free = {row.id: row for row in still.values() if row.prediction_id is None}
+        doubts = [doubt for doubt in doubts if doubt.id in free]
+        # Under way when the list was asked for, and in doubt since: what they made stands in it.
+        looked_for = {row.id for row in rows}
+        live += [row for row in free.values() if row.id not in looked_for]
+        unknown = [one for one in seen.candidates if one[2].id not in taken]
         verdict = judge(
             doubts,
             [await self._candidate(*one) for one in unknown],
@@ -184,8 +190,14 @@ class ReconcileCreates:
             if not concerned:
                 continue
             since = min(doubt.window[0] for doubt in concerned)
-            # Upstream filters by its own clock, hence the second tolerance.
-            filters = {"created_after": _iso(since - SKEW_S)} if kind == "prediction" else {}
+            until = max(doubt.window[1] for doubt in concerned)
+            filters = {}
+            if kind == "prediction":
+                # Upstream filters by its own clock, hence the second tolerance. What was made
+                # later is not read: what waits for an admin may wait for days.
+                filters["created_after"] = _iso(since - SKEW_S)
+                if until + SKEW_S < read_at:
+                    filters["created_before"] = _iso(until + SKEW_S)
             pages = 0
             async for page in self._lists.pages(kind, Urgency.POLL, filters):
                 pages += 1
@@ -221,6 +233,7 @@ class ReconcileCreates:
             kind=kind,
             created_at=told.created_at or 0.0,
             input_digest=input_digest(body) if readable else None,
+            input_outline=input_outline(body) if readable else None,
             model=told.model,
             version=told.version,
             deployment=deployment if isinstance(deployment, str) else None,
@@ -269,6 +282,7 @@ def _doubt(row: CreateRow) -> Doubt:
         user_id=row.user_id,
         kind=row.kind,
         input_digest=row.input_digest,
+        input_outline=row.input_outline,
         model=row.model,
         deployment=row.deployment,
         sent_at=row.at,

@@ -44,6 +44,7 @@ class Reservation:
     demand: Demand
     at: float
     deployment: str | None = None
+    input_outline: str | None = None
     idempotency_key: str | None = None
     retry_count: int = 0
     origin: str = ""
@@ -97,6 +98,7 @@ class CreateRow:
     """What it became; of one in doubt, what an admin says that it became."""
     candidates: str | None
     """Of one in doubt: the predictions that it may have become, separated by blanks."""
+    input_outline: str | None
     demand: Demand
     webhook_events: tuple[str, ...] | None
     substitutions: dict[str, str]
@@ -171,6 +173,7 @@ def values_of(reservation: Reservation) -> dict[str, object]:
         "deployment": reservation.deployment,
         "body_digest": reservation.body_digest,
         "input_digest": reservation.input_digest,
+        "input_outline": reservation.input_outline,
         "idempotency_key": reservation.idempotency_key,
         "retry_count": reservation.retry_count,
         "origin": reservation.origin,

@@ -12,7 +12,7 @@ from sqlalchemy import inspect as look_into
 from gateway.ledger import postgres, sqlite
 from gateway.ledger.errors import LedgerTooNew
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. A database that has it is left alone, and Alembic, which takes a third of a
 second to import, unimported."""
 

@@ -95,6 +95,7 @@ creates = Table(
     text_column("answer_headers"),
     Column("answer_body", LargeBinary),
     text_column("candidates"),
+    text_column("input_outline"),
     Index(
         "uq_creates_idempotency",
         "user_id",

@@ -110,6 +110,25 @@ def test_what_cannot_be_told_apart_any_more_is_left_to_an_admin() -> None:
     assert verdict == Verdict(possible={"c1": ("p1",)})
 
 
+def test_what_is_alike_in_outline_is_nobodys_and_nothing_is_given_back_for_it() -> None:
+    lost = [doubt(input_outline="alike"), doubt("c2", input_digest="third")]
+    rewritten = candidate(input_digest="other", input_outline="alike")
+    verdict = decide(lost, [rewritten], later=RELEASE_AFTER_S + 1)
+    assert verdict == Verdict(released=("c2",), possible={"c1": ("p1",)})
+
+
+def test_what_is_equal_goes_before_what_is_alike_in_outline() -> None:
+    alike = doubt("c1", "ann", input_digest="other", input_outline="alike")
+    equal = doubt("c2", "bob", input_outline="alike", sent_at=T + 0.1)
+    verdict = decide([alike, equal], [candidate(input_outline="alike")], later=RELEASE_AFTER_S + 1)
+    assert verdict == Verdict(adopted={"c2": "p1"}, released=("c1",))
+
+
+def test_without_an_outline_nothing_is_alike() -> None:
+    other = candidate(input_digest="other")
+    assert decide([doubt()], [other], later=RELEASE_AFTER_S + 1).released == ("c1",)
+
+
 def test_only_a_late_list_that_reaches_far_enough_shows_that_nothing_happened() -> None:
     assert decide([doubt()], later=RELEASE_AFTER_S - 2).released == ()
     assert decide([doubt()], later=RELEASE_AFTER_S, since=T).released == ()

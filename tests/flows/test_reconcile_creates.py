@@ -1,9 +1,13 @@
 """Creates whose answer was lost: adopted by their owner, given back, or shown to an admin."""
 
+import asyncio
+import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from gateway.flows.reconcile_creates import PATIENT_STEP_S, ReconcileCreates
 from gateway.ledger import Connection, creates, predictions, workers
 from gateway.simulator import Fault, FaultKind, SimulatorConfig
 from tests.support.running import Running, running
@@ -206,3 +210,104 @@ def test_a_terminal_prediction_is_adopted_with_its_end(gateway: Running) -> None
         return row.status if row is not None and row.settled_at is not None else None
 
     assert gateway.settle(ended) == "succeeded"
+
+
+def let_look(gateway: Running, times: int) -> None:
+    """Let time pass until the account's list has been read so often."""
+    gateway.sim.log.clear()
+    gateway.settle(lambda: lists(gateway) >= times, step_s=1)
+
+
+def lists(gateway: Running) -> int:
+    return len(gateway.sim.log.entries(operation="predictions.list"))
+
+
+def doubted(gateway: Running) -> list[creates.CreateRow]:
+    return gateway.ledger(creates.doubts)
+
+
+def test_one_whose_input_upstream_wrote_anew_is_shown_to_an_admin_and_not_given_back(
+    gateway: Running,
+) -> None:
+    ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+    lose(gateway, ann, hello("data:text/plain;base64,QW5u"))
+    (made,) = gateway.sim.prediction_ids()
+    # As Replicate does with large ones: kept as a file, whose address is shown.
+    kept = gateway.sim._known(made)
+    assert kept is not None
+    kept.input_json = json.dumps({"text": "https://replicate.delivery/xezq/1/file.txt"}).encode()
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, bob, hello("https://example.com/mine.txt"))
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, bob, hello("other"))
+    gateway.settle(count(gateway, "released"), step_s=5, most_s=600)
+    let_look(gateway, 4)
+    assert [(name, state) for name, state, _ in states(gateway)] == [
+        ("ann", "doubt"),
+        ("bob", "doubt"),
+        ("bob", "released"),
+    ]
+    assert [row.candidates for row in doubted(gateway)] == [made, made]
+    mine = doubted(gateway)[0]
+    assert gateway.ledger(lambda conn: creates.assign(conn, mine.id, made))
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    gateway.settle(lambda: not doubted(gateway), step_s=5, most_s=120)
+    assert [state for _, state, _ in states(gateway)] == ["recorded", "released", "released"]
+    assert used(gateway) == 1
+
+
+def test_what_breaks_while_the_list_is_read_is_not_given_to_another(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, ann)
+    plain = ReconcileCreates._read
+
+    async def read(self: Any, doubts: Any) -> Any:
+        seen = await plain(self, doubts)
+        if not gateway.sim.prediction_ids():
+            # Bob's was under way when the list was asked for, and stands in it.
+            await asyncio.to_thread(lose, gateway, bob)
+            seen = await plain(self, doubts)
+        return seen
+
+    monkeypatch.setattr(ReconcileCreates, "_read", read)
+    gateway.settle(gateway.sim.prediction_ids, most_s=60)
+    let_look(gateway, 4)
+    assert [(name, state) for name, state, _ in states(gateway)] == [
+        ("ann", "doubt"),
+        ("bob", "doubt"),
+    ]
+
+
+def test_what_an_admin_has_assigned_is_not_to_be_had_by_another(gateway: Running) -> None:
+    ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+    lose(gateway, ann)
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, bob)
+    # It cannot be fetched just when it is to be handed over.
+    gateway.sim.faults.add(Fault(FaultKind.NOT_FOUND, "predictions.get"))
+    made = gateway.sim.prediction_ids()[0]
+    mine = next(row for row in doubted(gateway) if row.user_name == "ann")
+    assert gateway.ledger(lambda conn: creates.assign(conn, mine.id, made))
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    assert set(states(gateway)) == {("ann", "recorded", made), ("bob", "doubt", None)}
+
+
+def test_what_waits_for_an_admin_costs_little_however_much_was_made_since() -> None:
+    toml = PLAN.replace("100", "1000") + "[upstream]\ncreates_per_minute = 60000"
+    with running(toml, sim=SimulatorConfig(enforce_rate_limits=False)) as gateway:
+        ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+        lose(gateway, ann)
+        gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+        fail(gateway, bob)
+        let_look(gateway, 2)
+        gateway.clock.advance(600)  # type: ignore[attr-defined]
+        for number in range(450):
+            gateway.sim.create(VERSION, {"text": str(number)})
+        since = gateway.clock.now()
+        let_look(gateway, 6)
+        # A page each time, not the five that stand before it.
+        assert gateway.clock.now() - since >= 5 * PATIENT_STEP_S
+        assert [state for _, state, _ in states(gateway)] == ["doubt", "doubt"]

@@ -185,9 +185,11 @@ def test_killed_at_every_point_nothing_is_lost_or_doubled(workers: int, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_random_moments_nothing_is_lost_or_doubled() -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_killed_at_random_moments_nothing_is_lost_or_doubled(workers: int) -> None:
     moments = random.Random(20260801)
-    with receiver() as hook, processes(TOML.format(workers=1), no_limits=True) as gateway:
+    toml = TOML.format(workers=workers)
+    with receiver() as hook, processes(toml, no_limits=True) as gateway:
         keys = {name: gateway.add_user(name) for name in USERS}
         load = Load(gateway, hook, keys)
         try:
