@@ -10,7 +10,7 @@ from gateway.cli import erasing
 from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
 from gateway.cli.orphans import orphans
 from gateway.cli.output import Column, Record, print_facts, print_json, print_list
-from gateway.cli.session import Session, find_user, with_session
+from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.times import instant, iso, stamp
 from gateway.domain.plans import Metric
 from gateway.domain.quota import from_units, plain
@@ -62,7 +62,7 @@ def list_predictions(
 
     def work(conn: Connection) -> Sequence[Row]:
         which = Filter(
-            user_id=None if user is None else find_user(conn, user).id,
+            user_id=None if user is None else find_owner(conn, user),
             team=team,
             model=None if model is None else model.lower(),
             status=status,

@@ -15,7 +15,7 @@ import click
 from gateway.cli.commands import Failed, Invocation, say
 from gateway.cli.demo_data import demo_folder, demo_runs
 from gateway.clock import Clock
-from gateway.ledger import Connection, Ledger, LedgerError, LedgerUnavailable, audit, users
+from gateway.ledger import Connection, Ledger, LedgerError, LedgerUnavailable, audit, usage, users
 from gateway.ledger.users import UserRow
 from gateway.settings import (
     Settings,
@@ -143,6 +143,16 @@ def find_user(conn: Connection, name: str) -> UserRow:
         known = [row.name for row in users.list_users(conn)]
         raise Failed(f'there is no user "{name}"; {meant(name, known, "users list shows all")}')
     return user
+
+
+def find_owner(conn: Connection, name: str) -> str:
+    """Find the id of a user by name or id, removed ones that used something among them.
+
+    Raises Failed.
+    """
+    user = users.get_user(conn, name)
+    former = usage.former_user(conn, name) if user is None else user.id
+    return find_user(conn, name).id if former is None else former
 
 
 def meant(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -5,7 +5,8 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -13,7 +14,7 @@ import click
 
 from gateway.cli.commands import PROGRAM, Command, say
 from gateway.cli.output import print_json, print_table
-from gateway.cli.session import Session, find_user, with_session
+from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.storage import progress
 from gateway.cli.times import instant
 from gateway.domain.instants import date_of
@@ -28,12 +29,13 @@ from gateway.flows.report_usage import (
     line_record,
     report_record,
 )
-from gateway.flows.show_rows import row_record
+from gateway.flows.show_rows import ROW_FIELDS, row_record
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Cursor, Filter, Row
 from gateway.ledger.usage import By, UsageLine
 
 _PAGE = 1000
+_FIELDS = [name for name in ROW_FIELDS if name != "url"]
 _BY: Sequence[By] = ("user", "team", "model", "day")
 
 
@@ -85,22 +87,27 @@ def usage(
     async def work(ledger: Ledger) -> Report:
         user_id = None
         if user is not None:
-            user_id = await ledger.read(lambda conn: find_user(conn, user).id)
+            user_id = await ledger.read(lambda conn: find_owner(conn, user))
+        return await ReportUsage(ledger)(replace(question, user_id=user_id))
+
+    try:
         question = Question(
             by=by or ("user",),
             since=now - DEFAULT_SPAN_S if since is None else since,
             until=now + 1 if until is None else until,
-            user_id=user_id,
             team=team,
             model=model,
         )
-        return await ReportUsage(ledger)(question)
-
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
     report = session.run(work, begins=False)
     if form == "json":
         print_json(json.loads(json.dumps(report_record(report))))
     elif form == "csv":
-        _print_csv(line_record(line, report.question.by) for line in report.lines)
+        by_ = report.question.by
+        _print_csv(
+            (line_record(line, by_) for line in report.lines), list(line_record(report.total, by_))
+        )
     elif not report.lines:
         say("Nothing was used in this time.")
     else:
@@ -184,7 +191,7 @@ def export(
     async def work(ledger: Ledger) -> int:
         user_id = None
         if user is not None:
-            user_id = await ledger.read(lambda conn: find_user(conn, user).id)
+            user_id = await ledger.read(lambda conn: find_owner(conn, user))
         which = Filter(
             user_id=user_id,
             team=team,
@@ -211,7 +218,7 @@ def export(
 def _write_page(page: Sequence[Row], form: Literal["csv", "jsonl"], *, first: bool) -> None:
     records = (_record(row) for row in page)
     if form == "csv":
-        _print_csv(records, head=first)
+        _print_csv(records, _FIELDS, head=first)
         return
     for record in records:
         click.echo(json.dumps(record, ensure_ascii=False))
@@ -223,14 +230,15 @@ def _record(row: Row) -> dict[str, object]:
     return record
 
 
-def _print_csv(records: Iterator[Mapping[str, object]], *, head: bool = True) -> None:
+def _print_csv(
+    records: Iterable[Mapping[str, object]], names: Sequence[str], *, head: bool = True
+) -> None:
+    """Print lines under their heading, which stands there even if there are none."""
     text = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    if head:
+        writer.writeheader()
     for record in records:
-        if writer is None:
-            writer = csv.DictWriter(text, list(record), lineterminator="\n")
-            if head:
-                writer.writeheader()
         writer.writerow({name: _cell(value) for name, value in record.items()})
     click.echo(text.getvalue(), nl=False)
     sys.stdout.flush()

@@ -29,7 +29,8 @@ def instant_of(text: str, now: float) -> float:
         return now - seconds_of(text)
     try:
         moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        # In UTC it must be a date still: the first and last hours of all time are none elsewhere.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
             f'"{text}" is no time: write 7d for the last seven days, or 2026-03-01,'

@@ -14,7 +14,7 @@ from gateway.domain import problems, webhooks
 from gateway.domain.names import user_name_fault
 from gateway.domain.plans import DEFAULT_PLAN, Overrides, Policy
 from gateway.flows.answer import Refused
-from gateway.ledger import Connection, Ledger, NameTaken, audit, creates, keys, outbox, users
+from gateway.ledger import Connection, Ledger, NameTaken, audit, creates, keys, outbox, usage, users
 from gateway.ledger.keys import KeyInfo
 from gateway.ledger.users import UNSET, Unset, UserRow
 
@@ -71,6 +71,16 @@ class Administer:
     async def user(self, name_or_id: str) -> UserRow:
         """Find a user. Raises Refused: 404."""
         return await self._ledger.read(lambda conn: _user(conn, name_or_id))
+
+    async def owner(self, name_or_id: str) -> str:
+        """Find a user's id, of removed ones who used something as well. Raises Refused: 404."""
+
+        def look(conn: Connection) -> str:
+            row = users.get_user(conn, name_or_id)
+            former = usage.former_user(conn, name_or_id) if row is None else row.id
+            return _user(conn, name_or_id).id if former is None else former
+
+        return await self._ledger.read(look)
 
     async def add_user(
         self, actor: Actor, name: str, team: str | None, plan: str | None, role: str

@@ -21,7 +21,10 @@ AXES: tuple[By, ...] = ("user", "team", "model", "day", "status")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: by what, from `since` to before `until`, of whom, of which model."""
+    """What is asked: by what, from `since` to before `until`, of whom, of which model.
+
+    Raises ValueError for a time that ends before it begins.
+    """
 
     by: tuple[By, ...]
     since: float
@@ -30,6 +33,11 @@ class Question:
     user_id: str | None = None
     team: str | None = None
     model: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.since >= self.until:
+            begin, end = iso(self.since), iso(self.until)
+            raise ValueError(f"it begins at {begin}, which is not before its end at {end}")
 
 
 @dataclass(frozen=True, slots=True)

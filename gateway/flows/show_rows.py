@@ -67,6 +67,31 @@ def row_record(row: Row, origin: str) -> dict[str, object]:
     }
 
 
+ROW_FIELDS = (
+    "id",
+    "kind",
+    "status",
+    "model",
+    "version",
+    "deployment",
+    "user",
+    "user_id",
+    "team",
+    "source",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "removed_at",
+    "predict_seconds",
+    "images",
+    "input_tokens",
+    "output_tokens",
+    "estimated_cost_usd",
+    "url",
+)
+"""The fields of `row_record`, for those who need them before the first row."""
+
+
 def _iso(at: float | None) -> str | None:
     return None if at is None else iso(at)
 

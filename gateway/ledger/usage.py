@@ -5,7 +5,7 @@ the days at both ends and what is running are added up from the predictions them
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, 
 
 from gateway.domain.usage import Usage
 from gateway.ledger.prediction_rows import DAY_S
-from gateway.ledger.tables import daily_totals, predictions
+from gateway.ledger.tables import daily_totals, predictions, users
 
 By = Literal["user", "team", "model", "day", "status"]
 
@@ -71,6 +71,7 @@ _OF_DAYS = (
     func.sum(_d.cost_nano),
     func.sum(_d.unpriced),
 )
+_NAMES = select(users.c.id, users.c.name)
 _RECENT = (
     select(_t.predict_us, _t.images, _t.tokens_in, _t.tokens_out)
     .where(_t.model == bindparam("of"), _t.settled_at.is_not(None), _t.status == "succeeded")
@@ -92,8 +93,8 @@ def report(
 ) -> list[UsageLine]:
     """Add up what was created from `since` to before `until`, a line for each combination of `by`.
 
-    A user who was renamed is one line, under the newest name; `user` finds what was made under a
-    name, `user_id` a user's whatever their name.
+    A user who was renamed is one line, under the name that they have now, or had last; `user` finds
+    what was made under a name, `user_id` a user's whatever their name.
     """
     keys = [name for name in _ORDER if name in by]
     narrowed = {"user_name": user, "user_id": user_id, "team": team, "model": model}
@@ -117,7 +118,10 @@ def report(
                 names[key[0]] = max(names.get(key[0], (last_day, name)), (last_day, name))
             known = sums.setdefault(key, [0] * len(values))
             sums[key] = [one + more for one, more in zip(known, values, strict=True)]
-    lines = [_line(keys, key, names, values) for key, values in sums.items()]
+    told = {user_id: name for user_id, (_, name) in names.items()}
+    if told:
+        told |= {row[0]: row[1] for row in conn.execute(_NAMES) if row[0] in told}
+    lines = [_line(keys, key, told, values) for key, values in sums.items()]
     return sorted(lines, key=_place)
 
 
@@ -150,12 +154,12 @@ def _parts(
 
 
 def _line(
-    keys: Sequence[By], key: _Key, names: dict[str, tuple[int, str]], values: Sequence[int]
+    keys: Sequence[By], key: _Key, names: Mapping[str, str], values: Sequence[int]
 ) -> UsageLine:
     found: dict[str, str | int | None] = dict(zip(keys, key, strict=True))
     user_id, team, model, day, status = (found.get(name) for name in _ORDER)
     return UsageLine(
-        user=names[user_id][1] if isinstance(user_id, str) else None,
+        user=names[user_id] if isinstance(user_id, str) else None,
         user_id=user_id if isinstance(user_id, str) else None,
         team=team if isinstance(team, str) else None,
         model=model if isinstance(model, str) else None,
@@ -182,6 +186,23 @@ def _place(line: UsageLine) -> tuple[str, str, str, str, int, str]:
         line.day or 0,
         line.status or "",
     )
+
+
+def former_user(conn: Connection, name_or_id: str) -> str | None:
+    """Find who used something under this name, or with this id, though they are removed by now.
+
+    Returns their id; of several who had the name one after the other, the last one's.
+    """
+    for table in (daily_totals.c, predictions.c):
+        found: str | None = conn.execute(
+            select(table.user_id)
+            .where(or_(table.user_name == name_or_id, table.user_id == name_or_id))
+            .order_by(table.day.desc())
+            .limit(1)
+        ).scalar()
+        if found is not None:
+            return found
+    return None
 
 
 def recent_usage(conn: Connection, model: str, n: int = 20) -> list[Usage]:

@@ -11,6 +11,7 @@ from gateway.flows.report_usage import DEFAULT_SPAN_S, Question, ReportUsage, re
 from gateway.flows.show_rows import ListRows, row_record
 from gateway.ledger import Ledger, predictions
 from gateway.ledger.predictions import Filter
+from gateway.ledger.usage import By
 from gateway.web.endpoints import Call, Endpoint, EndpointTable, NoQuery, answer, done
 from gateway.web.shapes import (
     AnyDocument,
@@ -110,16 +111,8 @@ class MeApi:
     async def _get_usage(self, call: Call) -> Answer:
         query = call.asked(UsageQuery)
         now = self._clock.now()
-        report = await self._usage(
-            Question(
-                by=("model",) if query.by is None else axes(query.by),
-                since=now - DEFAULT_SPAN_S if query.since is None else instant_of(query.since, now),
-                until=now + 1 if query.until is None else instant_of(query.until, now),
-                user_id=call.identity.user_id,
-                model=query.model,
-            )
-        )
-        return answer(report_record(report))
+        question = read_question(query, now, ("model",), user_id=call.identity.user_id)
+        return answer(report_record(await self._usage(question)))
 
     async def _get_limits(self, call: Call) -> Answer:
         return answer(limits_record(await self._limits(call.identity), call.contact))
@@ -146,6 +139,28 @@ class MeApi:
             raise Refused(problems.not_found())
         await self._erase([prediction_id])
         return done()
+
+
+def read_question(
+    query: UsageQuery,
+    now: float,
+    by: tuple[By, ...],
+    *,
+    user_id: str | None,
+    team: str | None = None,
+) -> Question:
+    """Return the question that a query means. Raises Refused: 400 for a time without length."""
+    try:
+        return Question(
+            by=by if query.by is None else axes(query.by),
+            since=now - DEFAULT_SPAN_S if query.since is None else instant_of(query.since, now),
+            until=now + 1 if query.until is None else instant_of(query.until, now),
+            user_id=user_id,
+            team=team,
+            model=query.model,
+        )
+    except ValueError as error:
+        raise Refused(problems.invalid_query("since", str(error))) from None
 
 
 def which_rows(

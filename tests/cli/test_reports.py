@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,8 @@ def full(program: Program) -> Program:
     alice, bob = (user["id"] for user in program.json("users", "list"))
 
     def made(conn: Connection, name: str, user: str, model: str, at: float) -> None:
-        asked = reservation(f"c-{name}", user=user, model=model, at=at)
+        who = "alice" if user == alice else "bob"
+        asked = replace(reservation(f"c-{name}", user=user, model=model, at=at), user_name=who)
         creates.reserve(conn, asked, [], None, lambda _, __: Admitted())
         creates.record(conn, asked.id, prediction(name, created_at=at), [], at)
 
@@ -119,6 +121,75 @@ def stored(program: Program, content: bytes) -> None:
             lambda conn: files.stored(conn, URL, len(content), None, None, None, START - 2 * DAY)
         ),
     )
+
+
+def test_without_lines_a_csv_has_its_heading_still(full: Program) -> None:
+    long_ago = ("--since", "2001-01-01", "--until", "2001-01-02")
+    [head] = full.ok("usage", "--by", "model", "--format", "csv", *long_ago).splitlines()
+    some = full.ok("usage", "--by", "model", "--format", "csv").splitlines()
+    assert head == some[0]
+    [head] = full.ok("export", *long_ago).splitlines()
+    assert head == full.ok("export").splitlines()[0]
+    assert full.ok("export", "--format", "jsonl", *long_ago) == ""
+    report = json.loads(full.ok("usage", "--format", "json", *long_ago))
+    assert (report["lines"], report["total"]["predictions"]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("--since", "2026-03-02", "--until", "2026-03-01"),
+        ("--since", "9999-12-31T23:59:59-14:00"),
+        ("--until", "0001-01-01T00:00:00+14:00"),
+        ("--since", "yesterday"),
+        ("--since", "2026-02-30"),
+        ("--since", "0d"),
+    ],
+)
+def test_a_time_that_cannot_be_is_misuse(full: Program, span: tuple[str, ...]) -> None:
+    assert "since" in full.fails(2, "usage", *span) or "until" in full.fails(2, "usage", *span)
+
+
+def test_times_are_utc_unless_they_say_otherwise(full: Program) -> None:
+    def made(*span: str) -> int:
+        found: int = json.loads(full.ok("usage", "--format", "json", *span))["total"]["predictions"]
+        return found
+
+    # p3 was made at 15:05:40 UTC on 2025-06-15.
+    assert made("--since", "2025-06-15T15:05:40", "--until", "2025-06-15T15:05:41") == 1
+    assert made("--since", "2025-06-15T17:05:40+02:00", "--until", "2025-06-15T15:05:41Z") == 1
+    assert made("--since", "2025-06-15T15:05:41", "--until", "2025-06-16") == 0
+
+
+def test_who_was_renamed_is_one_line_under_the_name_that_they_have(full: Program) -> None:
+    full.ok("users", "set", "alice", "--name", "aaron")
+    for command in (("usage",), ("usage", "--user", "aaron")):
+        [line] = [
+            line
+            for line in json.loads(full.ok(*command, "--format", "json"))["lines"]
+            if line["user"] != "bob"
+        ]
+        assert (line["user"], line["predictions"]) == ("aaron", 2)
+
+
+def test_what_removed_users_made_is_found_by_their_name_and_id(full: Program) -> None:
+    alice = full.json("users", "show", "alice")["id"]
+    full.ok("users", "remove", "alice")
+    for name in ("alice", alice):
+        report = json.loads(full.ok("usage", "--user", name, "--format", "json"))
+        assert [(line["user"], line["predictions"]) for line in report["lines"]] == [("alice", 2)]
+        assert len(full.ok("export", "--user", name).splitlines()) == 3
+        assert len(full.json("predictions", "list", "--user", name)) == 2
+    # Somebody else who gets the name has used nothing.
+    full.ok("users", "add", "alice")
+    assert json.loads(full.ok("usage", "--user", "alice", "--format", "json"))["lines"] == []
+    assert "bob" in full.fails(1, "usage", "--user", "bobo")
+
+
+def test_what_removed_users_made_outlives_a_purge_in_the_totals(full: Program) -> None:
+    full.ok("users", "remove", "alice", "--purge", "--yes")
+    report = json.loads(full.ok("usage", "--user", "alice", "--format", "json"))
+    assert report["total"]["predict_seconds"] == 2
 
 
 def test_prune_goes_by_the_configuration_and_says_what_went(full: Program) -> None:

@@ -209,3 +209,18 @@ def test_others_predictions_cannot_be_erased_or_seen() -> None:
         assert bob.get("/me/v1/predictions").json()["results"] == []
         gateway.finished(ann, made)
         assert create(bob, "echo", value=2).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "since=9999-12-31T23:59:59-14:00",
+        "until=0001-01-01T00:00:00%2B14:00",
+        "since=2025-06-02&until=2025-06-01",
+        "until=2001-01-01",
+    ],
+)
+def test_a_report_of_no_time_is_refused(span: str) -> None:
+    with running() as gateway, gateway.client(gateway.add_user("ann")) as ann:
+        answer = ann.get(f"/me/v1/usage?{span}")
+        assert (answer.status_code, answer.json()["title"]) == (400, "Invalid query")

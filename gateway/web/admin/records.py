@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.domain import problems
-from gateway.domain.instants import instant_of, iso
+from gateway.domain.instants import iso
 from gateway.flows.administer import Administer
 from gateway.flows.answer import Answer, Refused
 from gateway.flows.erase_predictions import ErasePredictions
-from gateway.flows.report_usage import DEFAULT_SPAN_S, Question, ReportUsage, report_record
+from gateway.flows.report_usage import ReportUsage, report_record
 from gateway.flows.show_rows import ListRows, row_record
 from gateway.ledger import Connection, Ledger, audit, creates, files, predictions
 from gateway.ledger.creates import CreateRow
@@ -19,8 +19,8 @@ from gateway.web.admin import shapes
 from gateway.web.admin.paging import cut, link
 from gateway.web.admin.people import PREFIX, actor_of
 from gateway.web.endpoints import Call, Endpoint, answer, done
-from gateway.web.me_api import read_place, which_rows
-from gateway.web.shapes import PredictionPage, UsageReport, axes
+from gateway.web.me_api import read_place, read_question, which_rows
+from gateway.web.shapes import PredictionPage, UsageReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +117,13 @@ class Records:
     async def _usage(self, call: Call) -> Answer:
         query = call.asked(shapes.AdminUsageQuery)
         now = self.clock.now()
-        owner = None if query.user is None else (await self.administer.user(query.user)).id
-        report = await self.usage(
-            Question(
-                by=("user",) if query.by is None else axes(query.by),
-                since=now - DEFAULT_SPAN_S if query.since is None else instant_of(query.since, now),
-                until=now + 1 if query.until is None else instant_of(query.until, now),
-                user_id=owner,
-                team=query.team,
-                model=query.model,
-            )
-        )
-        return answer(report_record(report))
+        owner = None if query.user is None else await self.administer.owner(query.user)
+        question = read_question(query, now, ("user",), user_id=owner, team=query.team)
+        return answer(report_record(await self.usage(question)))
 
     async def _list(self, call: Call) -> Answer:
         query = call.asked(shapes.AdminPredictionQuery)
-        owner = None if query.user is None else (await self.administer.user(query.user)).id
+        owner = None if query.user is None else await self.administer.owner(query.user)
         page = await self.rows(
             which_rows(query, self.clock.now(), user_id=owner, team=query.team),
             read_place(query.cursor),

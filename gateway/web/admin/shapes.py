@@ -8,11 +8,8 @@ from gateway.domain.models import glob_fault
 from gateway.domain.names import user_name_fault
 from gateway.web.endpoints import Shape
 from gateway.web.shapes import (
-    Axes,
-    Instant,
     LimitsShape,
     Metric,
-    Model,
     Named,
     PageCursor,
     Per,
@@ -20,6 +17,7 @@ from gateway.web.shapes import (
     PredictionShape,
     Scope,
     Size,
+    UsageQuery,
 )
 
 Role = Literal["member", "manage", "admin"]
@@ -242,15 +240,11 @@ class PricePage(Shape):
     results: list[PriceShape]
 
 
-class AdminUsageQuery(Shape):
+class AdminUsageQuery(UsageQuery):
     """What a report is about."""
 
-    since: Instant | None = None
-    until: Instant | None = None
-    by: Axes | None = None
     user: Named | None = None
     team: Named | None = None
-    model: Model | None = None
 
 
 class AdminPredictionQuery(PredictionQuery):
