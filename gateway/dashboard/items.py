@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from posixpath import splitext
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +25,10 @@ _PROMPTS = ("prompt", "text", "input", "question", "caption", "query")
 _CARD_TEXT = 240
 _CARD_PROMPT = 160
 _DETAIL_TEXT = 20_000
-_MOST_INLINE = 300_000
+_DETAIL_ERROR = 4000
+_CARD_INLINE = 4_000
+_DETAIL_INLINE = 300_000
+"""How long a `data:` output may be to stand in the page itself, in the gallery and alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Card:
     prompt: str
     outputs: tuple[Output, ...]
     text: str
+    error: str
     removed: bool
     mine: bool
     user: str
@@ -85,7 +89,7 @@ def card_of(row: Row, body: bytes, urls: UrlMap, now: float, user_id: str) -> Ca
     document = _object(body)
     removed = row.removed_at is not None
     output = None if removed else document.get("output")
-    files, text = outputs_of(output, urls)
+    files, text = outputs_of(output, urls, _CARD_INLINE)
     given = {} if removed else _mapping(document.get("input"))
     return Card(
         id=row.id,
@@ -96,6 +100,7 @@ def card_of(row: Row, body: bytes, urls: UrlMap, now: float, user_id: str) -> Ca
         prompt=_short(prompt_of(given), _CARD_PROMPT),
         outputs=files,
         text=_short(text, _CARD_TEXT),
+        error="" if removed else _short(_error(document), _CARD_TEXT),
         removed=removed or bool(document.get("data_removed")),
         mine=row.user_id == user_id,
         user=row.user_name,
@@ -109,13 +114,12 @@ def detail_of(
     card = card_of(row, body, urls, now, user_id)
     document = _object(body)
     given = {} if card.removed else _mapping(_object(shown).get("input"))
-    _, text = outputs_of(None if card.removed else document.get("output"), urls)
-    error = document.get("error")
+    files, text = outputs_of(None if card.removed else document.get("output"), urls, _DETAIL_INLINE)
     return Detail(
-        card=card,
+        card=replace(card, outputs=files),
         prompt=prompt_of(given),
         text=_short(text, _DETAIL_TEXT),
-        error="" if error is None or card.removed else _short(str(error), 4000),
+        error="" if card.removed else _short(_error(document), _DETAIL_ERROR),
         seconds=words.micro(row.predict_us),
         cost=_cost(row),
         seed=seed_of(given, document),
@@ -136,11 +140,13 @@ def status_of(row: Row, now: float) -> Status:
     return Status(row.status, f"{row.status}{took}")
 
 
-def outputs_of(output: object, urls: UrlMap) -> tuple[tuple[Output, ...], str]:
+def outputs_of(
+    output: object, urls: UrlMap, most_inline: int = _DETAIL_INLINE
+) -> tuple[tuple[Output, ...], str]:
     """Return the files anywhere in an output, and what is text in it."""
     files: list[Output] = []
     for text in _strings(output):
-        found = _file(text, urls)
+        found = _file(text, urls, most_inline)
         if found is not None and found not in files:
             files.append(found)
     if files:
@@ -223,6 +229,11 @@ def _is_version(version: str | None) -> bool:
     return version is not None and re.fullmatch(r"[0-9a-f]{64}", version) is not None
 
 
+def _error(document: Mapping[str, object]) -> str:
+    error = document.get("error")
+    return "" if error is None else str(error)
+
+
 def _cost(row: Row) -> str:
     if row.settled_at is None:
         nano = row.est_cost_nano
@@ -230,10 +241,10 @@ def _cost(row: Row) -> str:
     return "unknown" if row.cost_nano is None else f"≈{words.money(row.cost_nano)}"
 
 
-def _file(text: str, urls: UrlMap) -> Output | None:
+def _file(text: str, urls: UrlMap, most_inline: int) -> Output | None:
     inline = _DATA.match(text)
     if inline is not None:
-        kind = inline[1] if len(text) <= _MOST_INLINE else "inline"
+        kind = inline[1] if len(text) <= most_inline else "inline"
         return Output(kind, text if kind != "inline" else "", "inline data")
     address = urls.delivery_to_client(text, "")
     # What was no output's address comes back unchanged, also when it looks like one of ours.

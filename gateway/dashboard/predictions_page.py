@@ -6,6 +6,7 @@ from functools import partial
 from urllib.parse import urlencode
 
 from gateway.dashboard.items import Card, Detail, card_of, detail_of
+from gateway.dashboard.start_page import first_lines
 from gateway.dashboard.visit import Page, Place, Redirect, Reply, Visit
 from gateway.domain import problems
 from gateway.domain.cursors import Cursor, decode_cursor, encode_cursor
@@ -101,6 +102,7 @@ class PredictionsPage:
                 "statuses": STATUSES,
                 "spans": SPANS,
                 "models": models,
+                "lines": first_lines(visit.origin),
                 "first_page": cursor is None,
                 "running": sum(card.running for card in cards),
             },

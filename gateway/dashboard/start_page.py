@@ -17,6 +17,11 @@ class StartPage:
         return Page("start.html", {"snippets": snippets(visit.origin), "origin": visit.origin})
 
 
+def first_lines(origin: str) -> str:
+    """Return the lines that a shell takes, for pages that are still empty."""
+    return snippets(origin)[0][2]
+
+
 def snippets(origin: str) -> list[tuple[str, str, str]]:
     """Return (name, note, lines) for each way of calling the gateway."""
     base = f"{origin}/replicate"

@@ -1,11 +1,13 @@
 """Team, for admins: users and teams, what they spent, what limits them, their keys."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
 from gateway.dashboard.keys_page import actor_of, read_new_key, shown_keys
+from gateway.dashboard.members import NO_TEAM, ORDERS, STATES, listed, members_of
 from gateway.dashboard.usage_page import Quota, model_lines, quotas, start_of
 from gateway.dashboard.visit import Page, Place, Redirect, Reply, Visit
 from gateway.domain import problems
@@ -34,28 +36,20 @@ from gateway.ledger.usage import UsageLine
 from gateway.ledger.users import UserRow
 
 DAYS = 30
-_NONE = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A user in the list: what they used in thirty days, when a key of theirs was last used."""
-
-    user: UserRow
-    predictions: int
-    cost: int | None
-    keys: int
-    last_used_at: float | None
+MOST_TEAMS = 12
+"""How many teams are shown at once; the filter shows any of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeamBudget:
-    """A team of the configuration, and what is left of what it shares."""
+    """A team of the configuration: what it used in thirty days, what is left of what it shares."""
 
     name: str
     plan: str
     share: bool
     members: int
+    predictions: int
+    cost: int | None
     quotas: list[Quota]
 
 
@@ -88,25 +82,33 @@ class TeamPage:
         )
 
     async def show(self, visit: Visit) -> Reply:
-        """Show everybody."""
-        report = await self._usage(
-            Question(by=("user",), since=start_of(visit.now, DAYS), until=visit.now + 1)
-        )
+        """Show everybody, a page at a time."""
+        since = start_of(visit.now, DAYS)
+        by_user = await self._usage(Question(by=("user",), since=since, until=visit.now + 1))
+        by_team = await self._usage(Question(by=("team",), since=since, until=visit.now + 1))
 
         def look(conn: Connection) -> tuple[list[UserRow], list[KeyInfo], list[TeamBudget]]:
             people = user_rows.list_users(conn)
-            return people, keys.list_keys(conn), _teams(conn, visit.policy, people, visit.now)
+            chosen = visit.query.get("team") or None
+            teams = _teams(conn, visit.policy, people, by_team.lines, chosen, visit.now)
+            return people, keys.list_keys(conn), teams
 
         people, all_keys, teams = await self._ledger.read(look)
-        spent = {line.user_id: line for line in report.lines if line.user_id}
-        members = [_member(user, spent.get(user.id), all_keys, visit.now) for user in people]
+        members = members_of(people, by_user.lines, all_keys, visit.now)
         return Page(
             "team.html",
             {
-                "members": members,
-                "teams": teams,
-                "total": report.total,
-                "total_cost": cost_of(report.total),
+                "list": listed(members, visit.query),
+                "query": visit.query,
+                "orders": ORDERS,
+                "states": STATES,
+                "no_team": NO_TEAM,
+                "users": len(people),
+                "disabled": sum(user.disabled for user in people),
+                "teams": teams[:MOST_TEAMS],
+                "more_teams": len(teams[MOST_TEAMS:]),
+                "total": by_user.total,
+                "total_cost": cost_of(by_user.total),
                 "days": DAYS,
                 **_choices(visit.policy),
             },
@@ -228,40 +230,34 @@ def identity_of(user: UserRow, policy: Policy) -> Identity:
 
 
 def _teams(
-    conn: Connection, policy: Policy, people: Sequence[UserRow], now: float
+    conn: Connection,
+    policy: Policy,
+    people: Sequence[UserRow],
+    lines: Sequence[UsageLine],
+    chosen: str | None,
+    now: float,
 ) -> list[TeamBudget]:
+    """Return the teams, or the one that is chosen."""
+    used = {line.team: line for line in lines}
+    sizes = Counter(user.team for user in people)
     budgets = []
     for name, team in sorted(policy.teams.items()):
+        if chosen not in (None, name):
+            continue
         rules = [(rule, team_subject(name)) for rule in team.rules]
+        line = used.get(name)
         budgets.append(
             TeamBudget(
                 name=name,
                 plan=team.plan or DEFAULT_PLAN,
                 share=team.share,
-                members=sum(user.team == name for user in people),
+                members=sizes[name],
+                predictions=0 if line is None else line.predictions,
+                cost=0 if line is None else cost_of(line),
                 quotas=quotas(tuple(counters.standings(conn, rules, now)), now),
             )
         )
     return budgets
-
-
-def _member(
-    user: UserRow, line: UsageLine | None, all_keys: Sequence[KeyInfo], now: float
-) -> Member:
-    own = [key for key in all_keys if key.user_id == user.id]
-    used = [key.last_used_at for key in own if key.last_used_at is not None]
-    good = [
-        key
-        for key in own
-        if key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
-    ]
-    return Member(
-        user,
-        0 if line is None else line.predictions,
-        0 if line is None else cost_of(line),
-        len(good),
-        max(used, default=None),
-    )
 
 
 def _choices(policy: Policy) -> dict[str, object]:

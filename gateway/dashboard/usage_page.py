@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.dashboard import words
 from gateway.dashboard.charts import Chart, chart
+from gateway.dashboard.start_page import first_lines
 from gateway.dashboard.visit import Page, Place, Reply, Visit
 from gateway.domain.quota import Standing
 from gateway.flows.report_limits import ReportLimits
@@ -69,6 +70,7 @@ class UsagePage:
                 "days": days,
                 "spans": SPANS,
                 "quotas": quotas(limits.standings, limits.at),
+                "lines": first_lines(visit.origin),
                 "running": limits.running,
                 "most_running": limits.identity.plan.concurrent_predictions,
                 "plan": limits.identity.plan.name,

@@ -4,10 +4,15 @@
 const CALM_MS = 15000;
 const BUSY_MS = 3000;
 
-function say(text) {
+function say(text, wrong = false) {
   const place = document.querySelector("[data-live-state]");
-  if (place && place.textContent !== text) place.textContent = text;
+  if (!place) return;
+  place.classList.toggle("wrong", wrong);
+  if (place.textContent !== text) place.textContent = text;
 }
+
+const NO_ANSWER = "The gateway does not answer at the moment. What is shown may be old, and what runs "
+  + "goes on. It is tried again by itself.";
 
 function parse(html) {
   return new DOMParser().parseFromString(html, "text/html");
@@ -74,11 +79,28 @@ function refresh(from) {
   }
   const pane = document.querySelector("[data-pane]");
   const young = from.querySelector("[data-pane]");
-  if (pane && young && pane.dataset.running === "1" && !pane.contains(document.activeElement)) {
-    pane.replaceWith(young);
-    prepare(young);
-  }
+  if (pane && young && pane.dataset.running === "1") follow(pane, young);
   news(from);
+}
+
+// What is open and still runs: part by part, so that nobody loses their place in it.
+function follow(pane, young) {
+  let whole = true;
+  for (const part of pane.querySelectorAll("[data-part]")) {
+    const other = young.querySelector(`[data-part="${part.dataset.part}"]`);
+    if (!other || other.innerHTML === part.innerHTML) continue;
+    const playing = [...part.querySelectorAll("audio, video")].some((media) => !media.paused);
+    if (playing || part.contains(document.activeElement)) {
+      whole = false;
+      continue;
+    }
+    part.innerHTML = other.innerHTML;
+    prepare(part);
+  }
+  if (whole && young.dataset.running !== "1") {
+    pane.dataset.running = "0";
+    said = pane.querySelector('[data-part="status"]').textContent.trim();
+  }
 }
 
 function swap(old, young, selector) {
@@ -103,33 +125,36 @@ function news(from) {
   const text = `${count} new`;
   if (count && chip.textContent !== text) {
     chip.textContent = text;
-    say(`${text} in the list`);
+    said = `${text} in the list`;
   }
 }
 
+let said = "";
 let polling = null;
 function later() {
   clearTimeout(polling);
   if (!document.querySelector("[data-live], [data-gallery]")) return;
   const busy = document.title.startsWith("(") || document.querySelector(".status-running");
-  polling = setTimeout(poll, busy ? BUSY_MS : CALM_MS);
+  polling = setTimeout(poll, busy && !document.hidden ? BUSY_MS : CALM_MS);
 }
 
 async function poll() {
-  if (!document.hidden) {
+  // Out of sight, only the count in the tab's title is worth asking for.
+  if (!document.hidden || document.title.startsWith("(")) {
     const address = location.href;
     try {
       const answer = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/sign-in")) {
-        location.reload();
+        location.assign(answer.url); // the session has ended: it says so, and leads back here
         return;
       }
       if (!answer.ok) throw new Error(String(answer.status));
       const from = parse(await answer.text());
+      said = "";
       if (address === location.href) refresh(from);
-      say("");
+      say(said);
     } catch {
-      say("The gateway does not answer at the moment. What is shown may be old; it is tried again.");
+      say(NO_ANSWER, true);
     }
   }
   later();
@@ -137,12 +162,19 @@ async function poll() {
 
 // A card opens beside the list without losing one's place in it.
 async function show(address, push) {
-  const answer = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
-  if (!answer.ok || answer.redirected) {
-    location.assign(address);
+  let from;
+  try {
+    const answer = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok || answer.redirected) {
+      location.assign(answer.redirected ? answer.url : address);
+      return;
+    }
+    from = parse(await answer.text());
+  } catch {
+    say(NO_ANSWER, true);
     return;
   }
-  const from = parse(await answer.text());
+  say("");
   const place = document.getElementById("pane");
   const young = from.getElementById("pane");
   if (!place || !young) {
@@ -193,16 +225,10 @@ document.addEventListener("click", (event) => {
   }
 });
 
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("form.filters");
-  if (form) form.requestSubmit();
-});
-
-document.addEventListener("submit", (event) => {
-  const form = event.target.closest("form.filters");
-  if (!form) return;
+document.addEventListener("formdata", (event) => {
+  if (!event.target.matches("form.filters")) return;
   // Empty filters have no place in the address.
-  for (const field of form.elements) if (field.name && !field.value) field.disabled = true;
+  for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
 });
 
 document.addEventListener("keydown", (event) => {
