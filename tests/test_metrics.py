@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.domain.usage import Usage
 from gateway.metrics import (
     MULTIPROCESS_VARIABLE,
     Gauges,
@@ -94,7 +95,7 @@ def use_everything(metrics: Metrics) -> None:
         team="red",
         model="a/b",
         status="succeeded",
-        predict_us=1_500_000,
+        usage=Usage(predict_us=1_500_000, images=4, tokens_in=30, tokens_out=5),
         cost_nano=2_000_000,
     )
     metrics.quota_rejected("ada", "images")
@@ -104,6 +105,7 @@ def use_everything(metrics: Metrics) -> None:
     metrics.upstream_request("predictions.get", "200", 0.1)
     metrics.ratelimit_remaining("create", 599)
     metrics.queue_depth(4)
+    metrics.ledger_took("write", 0.03)
     metrics.webhook_delivery("delivered")
     metrics.task_failed("look abc")
     metrics.polls_saved.inc()
@@ -142,7 +144,12 @@ def test_what_is_counted_is_shown_with_its_labels() -> None:
     assert page[f"http_request_duration_seconds_sum{{{route}}}"] == pytest.approx(0.2)
     assert page["predictions_total{model=a/b,status=succeeded,team=red,user=ada}"] == 1
     assert page["predict_seconds_total{model=a/b,team=red,user=ada}"] == 1.5
+    assert page["images_total{model=a/b,team=red,user=ada}"] == 4
+    assert page["tokens_total{direction=input,model=a/b,team=red,user=ada}"] == 30
+    assert page["tokens_total{direction=output,model=a/b,team=red,user=ada}"] == 5
     assert page["cost_usd_total{model=a/b,team=red,user=ada}"] == 0.002
+    assert page["ledger_duration_seconds_sum{kind=write}"] == pytest.approx(0.03)
+    assert page["workers"] == 1
     assert page["cache_bytes{cache=disk}"] == 7
     assert page["cache_bytes{cache=memory}"] == 11
     assert page["mirror_bytes_total"] == 1000
@@ -150,12 +157,13 @@ def test_what_is_counted_is_shown_with_its_labels() -> None:
     assert page["build_info{version=9.9}"] == 1
 
 
-def test_an_unknown_cost_adds_no_series_of_nothing() -> None:
+def test_what_was_not_used_adds_no_series_of_nothing() -> None:
     metrics = Metrics()
     metrics.prediction_settled(
-        user="a", team="", model="", status="failed", predict_us=0, cost_nano=None
+        user="a", team="", model="", status="failed", usage=Usage(), cost_nano=None
     )
-    assert not [key for key in samples(metrics.render()) if key.startswith("cost_usd_total")]
+    page = samples(metrics.render())
+    assert not [key for key in page if key.startswith(("cost_usd_total", "images", "tokens"))]
 
 
 def test_two_sets_of_metrics_in_one_process_count_apart() -> None:
@@ -178,7 +186,7 @@ def test_names_past_the_bound_are_counted_together() -> None:
     metrics = Metrics(max_models=2, max_users=1)
     for user, model in (("a", "m/1"), ("b", "m/2"), ("c", "m/3"), ("a", "m/1"), ("", "")):
         metrics.prediction_settled(
-            user=user, team=user, model=model, status="failed", predict_us=0, cost_nano=None
+            user=user, team=user, model=model, status="failed", usage=Usage(), cost_nano=None
         )
     page = samples(metrics.render())
     assert page["predictions_total{model=m/1,status=failed,team=a,user=a}"] == 2
@@ -268,6 +276,7 @@ def test_without_the_variable_a_workers_folder_is_refused(tmp_path: Path) -> Non
 WORKER = """
 import json, os, sys
 from pathlib import Path
+from gateway.domain.usage import Usage
 from gateway.metrics import Gauges, Metrics
 
 number = int(sys.argv[2])
@@ -279,7 +288,7 @@ metrics.ratelimit_remaining("create", 100 + number)
 metrics.memory_holds("memory", 10)
 for model in (f"m/{number}", "m/common"):
     metrics.prediction_settled(
-        user="ada", team="", model=model, status="failed", predict_us=0, cost_nano=None
+        user="ada", team="", model=model, status="failed", usage=Usage(), cost_nano=None
     )
 metrics.add_source(lambda: Gauges(outbox_pending=3, cache_bytes={"disk": 7}))
 print(os.getpid(), flush=True)
@@ -318,6 +327,7 @@ def test_any_of_several_workers_shows_the_sum_of_all(tmp_path: Path) -> None:
     assert both["cache_bytes{cache=memory}"] == 20
     assert both["cache_bytes{cache=disk}"] == 7
     assert both["outbox_pending"] == 3
+    assert both["workers"] == 2
     models = {key for key in both if key.startswith("predictions_total")}
     assert len(models) == 3, "two models and other, for all workers together"
     assert both["predictions_total{model=m/common,status=failed,team=,user=ada}"] == 2
@@ -327,6 +337,7 @@ def test_any_of_several_workers_shows_the_sum_of_all(tmp_path: Path) -> None:
     assert left["polls_saved_total"] == 3, "what a worker counted outlives it"
     assert left["create_queue_depth"] == 2, "what it held does not"
     assert left["cache_bytes{cache=memory}"] == 10
+    assert left["workers"] == 1
 
 
 def test_a_new_start_begins_at_nothing(tmp_path: Path) -> None:

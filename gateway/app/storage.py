@@ -38,7 +38,7 @@ async def open_storage(process: Process, stack: AsyncExitStack, *, publishes: bo
     data = settings.storage.data_dir
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = await stack.enter_async_context(
-        Ledger(settings.storage.database_url, clock, folder=data)
+        Ledger(settings.storage.database_url, clock, folder=data, took=process.metrics.ledger_took)
     )
     if publishes:
         policy = policy_of(settings).to_json()
@@ -75,6 +75,7 @@ async def open_mirror(
             events=MirrorEvents(
                 on_result=metrics.mirror_fetched,
                 on_bytes=lambda size: metrics.mirror_bytes.inc(size),
+                on_open=lambda held: metrics.cache_result("mirror", "hit" if held else "miss"),
             ),
         )
     )

@@ -40,10 +40,19 @@ class Ledger:
     An async context manager, for one event loop. `url` is "" for SQLite in `folder`,
     ``sqlite:///path``, or ``postgresql://…``. Entering brings the schema up to date; it raises
     LedgerTooNew for a database of a newer gateway and LedgerUnavailable for one out of reach.
+    `took` is told of each ``read`` and ``write`` how many seconds it took, its wait included.
     """
 
-    def __init__(self, url: str, clock: Clock, *, folder: Path) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        folder: Path,
+        took: Callable[[str, float], None] = lambda kind, seconds: None,
+    ) -> None:
         self._clock = clock
+        self._took = took
         self._url = _parsed(url, folder)
         self._readers: Lane | None = None
         self._writers: Lane | None = None
@@ -154,11 +163,12 @@ class Ledger:
         try:
             return await lane.submit(fn, durable=durable)
         finally:
-            self._complain_if_slow(lane, begun)
+            now = self._clock.monotonic()
+            self._took(lane.name, now - begun)
+            self._complain_if_slow(lane, begun, now)
 
-    def _complain_if_slow(self, lane: Lane, begun: float) -> None:
+    def _complain_if_slow(self, lane: Lane, begun: float, now: float) -> None:
         """Say so when work takes long, but not for each of all those that wait behind it."""
-        now = self._clock.monotonic()
         if now - begun >= _SLOW_S and now - self._complained_at >= _COMPLAIN_EVERY_S:
             self._complained_at = now
             _log.warning(

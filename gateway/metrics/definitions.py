@@ -64,6 +64,18 @@ PREDICT_SECONDS = Definition(
     "Prediction time of what ended, as Replicate measured it.",
     ("user", "team", "model"),
 )
+IMAGES = Definition(
+    "images",
+    "counter",
+    "Images that predictions made, by Replicate's count or else by their outputs.",
+    ("user", "team", "model"),
+)
+TOKENS = Definition(
+    "tokens",
+    "counter",
+    "Tokens that predictions read (input) and wrote (output), by Replicate's count.",
+    ("user", "team", "model", "direction"),
+)
 COST_USD = Definition(
     "cost_usd",
     "counter",
@@ -84,7 +96,10 @@ QUOTA_USED_RATIO = Definition(
     scraped=True,
 )
 CACHE_REQUESTS = Definition(
-    "cache_requests", "counter", "Look-ups in a cache: hit or miss.", ("cache", "result")
+    "cache_requests",
+    "counter",
+    "Look-ups in memory, disk (finished predictions) and mirror (output files): hit or miss.",
+    ("cache", "result"),
 )
 CACHE_BYTES = Definition(
     "cache_bytes", "gauge", "What a cache holds; of memory, all workers together.", ("cache",)
@@ -137,6 +152,14 @@ PREDICTIONS_LOST = Definition(
 WEBHOOK_DELIVERIES = Definition(
     "webhook_deliveries", "counter", "Attempts to deliver a webhook, by result.", ("result",)
 )
+LEDGER_DURATION = Definition(
+    "ledger_duration_seconds",
+    "histogram",
+    "Time that a read or write of the ledger took, its wait in line included.",
+    ("kind",),
+    _SECONDS,
+)
+WORKERS = Definition("workers", "gauge", "Processes of this machine that serve requests.")
 OUTBOX_PENDING = Definition(
     "outbox_pending", "gauge", "Webhooks that wait to be delivered.", scraped=True
 )
@@ -167,6 +190,8 @@ ALL = (
     PREDICTIONS,
     PREDICTIONS_IN_FLIGHT,
     PREDICT_SECONDS,
+    IMAGES,
+    TOKENS,
     COST_USD,
     QUOTA_REJECTIONS,
     QUOTA_USED_RATIO,
@@ -184,6 +209,8 @@ ALL = (
     FOLLOWER_LAG,
     PREDICTIONS_LOST,
     WEBHOOK_DELIVERIES,
+    LEDGER_DURATION,
+    WORKERS,
     OUTBOX_PENDING,
     OUTBOX_OLDEST,
     DISK_FREE,

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 
 from gateway import __version__
 from gateway.clock import Clock, SystemClock
+from gateway.domain.usage import Usage
 from gateway.metrics import definitions as d
 from gateway.metrics.labels import OTHER, BoundedLabel
 from gateway.metrics.page import Page, Source
@@ -69,6 +70,8 @@ class Metrics:
         self.http_request_duration = self._histogram(d.HTTP_REQUEST_DURATION)
         self.predictions = self._counter(d.PREDICTIONS)
         self.predict_seconds = self._counter(d.PREDICT_SECONDS)
+        self.images = self._counter(d.IMAGES)
+        self.tokens = self._counter(d.TOKENS)
         self.cost_usd = self._counter(d.COST_USD)
         self.quota_rejections = self._counter(d.QUOTA_REJECTIONS)
         self.cache_requests = self._counter(d.CACHE_REQUESTS)
@@ -82,6 +85,9 @@ class Metrics:
         self.polls_saved = self._counter(d.POLLS_SAVED)
         self.predictions_lost = self._counter(d.PREDICTIONS_LOST)
         self.webhook_deliveries = self._counter(d.WEBHOOK_DELIVERIES)
+        self.ledger_duration = self._histogram(d.LEDGER_DURATION)
+        self.workers = self._gauge(d.WORKERS)
+        self.workers.set(1)  # the sum of the living is how many there are
         self.streams_dropped = self._counter(d.STREAMS_DROPPED)
         self.task_failures = self._counter(d.TASK_FAILURES)
         self.scrape_failures = self._counter(d.SCRAPE_FAILURES)
@@ -95,6 +101,7 @@ class Metrics:
         self.bounded_model = bounded("model", max_models).of
         self.bounded_team = bounded("team", max_users).of
         self._http: dict[tuple[str, str], HttpSeries] = {}
+        self._ledger = {kind: self.ledger_duration.labels(kind) for kind in ("read", "write")}
         self._cache_results: dict[tuple[str, str], Counter] = {}
         self._page = Page(
             self._registry,
@@ -127,13 +134,18 @@ class Metrics:
         team: str,
         model: str,
         status: str,
-        predict_us: int,
+        usage: Usage,
         cost_nano: int | None,
     ) -> None:
         """Count one that ended; an unknown cost (None) is not counted as one of nothing."""
         names = self.bounded_user(user), self.bounded_team(team), self.bounded_model(model)
         self.predictions.labels(*names, status).inc()
-        self.predict_seconds.labels(*names).inc(predict_us / _MICRO)
+        self.predict_seconds.labels(*names).inc((usage.predict_us or 0) / _MICRO)
+        if usage.images:
+            self.images.labels(*names).inc(usage.images)
+        for direction, tokens in (("input", usage.tokens_in), ("output", usage.tokens_out)):
+            if tokens:
+                self.tokens.labels(*names, direction).inc(tokens)
         if cost_nano:
             self.cost_usd.labels(*names).inc(cost_nano / _NANO)
 
@@ -142,7 +154,7 @@ class Metrics:
         self.quota_rejections.labels(self.bounded_user(user), metric).inc()
 
     def cache_result(self, cache: str, result: str) -> None:
-        """Count a look-up: ``hit`` or ``miss``."""
+        """Count a look-up in ``memory``, ``disk`` or ``mirror``: ``hit`` or ``miss``."""
         counter = self._cache_results.get((cache, result))
         if counter is None:
             counter = self.cache_requests.labels(cache, result)
@@ -170,6 +182,10 @@ class Metrics:
     def queue_depth(self, waiting: int) -> None:
         """Note how many creates wait in line in this process."""
         self.create_queue_depth.set(waiting)
+
+    def ledger_took(self, kind: str, seconds: float) -> None:
+        """Note what a ``read`` or ``write`` of the ledger took."""
+        self._ledger[kind].observe(seconds)
 
     def webhook_delivery(self, result: str) -> None:
         """Count an attempt: ``delivered``, ``failed`` or ``dead``."""

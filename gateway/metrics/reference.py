@@ -31,6 +31,8 @@ _TAIL = """
   (`predictions_in_flight`, `quota_used_ratio`, `creates_in_doubt`, `follower_lag_seconds`,
   `outbox_pending`, `outbox_oldest_seconds`, `mirror_stored_bytes`) are about all machines, so take
   their `max`, not their `sum`. While the ledger cannot be asked they are missing.
+- **`images_total` and `tokens_total`** count what ended, also what failed or was canceled: a quota
+  counts the same. `workers` is of one machine: take the `sum`.
 - **`cost_usd_total`** is an estimate from the price table; models without a price add nothing.
 - **`process_*`** (memory, processor time, open files) is there with one worker only.
 - The page is reused for nine times as long as it took to make, so that scraping costs at most a

@@ -142,10 +142,12 @@ class MirrorEvents:
 
     ``on_result``: how a fetch of this process ended: ``stored``, ``gone``, ``unreachable``,
     ``broken``, or a value of `NotKept`. ``on_bytes``: bytes that came from upstream to be kept.
+    ``on_open``: whether the store had a file that a reader asked for.
     """
 
     on_result: Callable[[str], None] = lambda result: None
     on_bytes: Callable[[int], None] = lambda count: None
+    on_open: Callable[[bool], None] = lambda held: None
 
 
 def _text(value: object) -> str | None:

@@ -73,6 +73,7 @@ class Mirror:
         self._passage = Passage(source, faults, clock)
         limits = Limits(max_file_bytes, room)
         events = events or MirrorEvents()
+        self._on_open = events.on_open
         downloader = Downloader(source, faults, self._disk, clock, limits, events)
         self._pursuit = Pursuit(self._store, self._spool, self._disk, downloader, clock, events)
         self._arrivals: dict[str, Arrival] = {}
@@ -110,7 +111,11 @@ class Mirror:
         OutputBroken, MirrorClosed.
         """
         self._check_open()
-        key = key_of(url)
+        reading = await self._reading(key_of(url), url)
+        self._on_open(isinstance(reading, StoredReading))
+        return reading
+
+    async def _reading(self, key: str, url: str) -> Reading:
         while True:
             arrival = self._arrivals.get(key)
             if arrival is None:

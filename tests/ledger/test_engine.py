@@ -494,3 +494,17 @@ async def test_a_connection_lost_during_the_commit_is_not_tried_again(
         await postgres_ledger.write(lose_it)
     assert len(runs) == 1
     await postgres_ledger.ping()
+
+
+async def test_what_each_read_and_write_took_is_told(tmp_path: Path) -> None:
+    clock = ManualClock()
+    told: list[tuple[str, float]] = []
+    async with Ledger(
+        "", clock, folder=tmp_path, took=lambda kind, seconds: told.append((kind, seconds))
+    ) as ledger:
+        await ledger.write(partial(add_user, name="ann"))
+        await names(ledger)
+        with pytest.raises(ZeroDivisionError):
+            await ledger.read(lambda conn: 1 / 0)
+    assert [kind for kind, _ in told] == ["write", "read", "read"]
+    assert all(seconds >= 0 for _, seconds in told)

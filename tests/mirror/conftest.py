@@ -65,6 +65,7 @@ class Results(list[str]):
     def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
+        self.held: list[bool] = []
 
     def add_bytes(self, count: int) -> None:
         self.bytes += count
@@ -87,7 +88,7 @@ async def make(tmp_path: Path, clock: ManualClock, results: Results) -> AsyncIte
             options: dict[str, Any] = {
                 "max_file_bytes": 1 << 30,
                 "spawn": spawn,
-                "events": MirrorEvents(results.append, results.add_bytes),
+                "events": MirrorEvents(results.append, results.add_bytes, results.held.append),
             } | settings
             return await stack.enter_async_context(
                 Mirror(tmp_path / "mirror", source, clock, **options)

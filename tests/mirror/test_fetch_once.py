@@ -45,6 +45,16 @@ async def test_twenty_readers_at_once_get_the_same_bytes_from_one_fetch(make: Ma
     assert source.asked == [(0, None)]
 
 
+async def test_a_reader_is_counted_by_whether_the_file_was_here(
+    make: Maker, results: Results
+) -> None:
+    mirror = await make(FakeSource(made_bytes(1000)))
+    await read_all(await mirror.open(URL))
+    await mirror.ensure(URL)
+    await read_all(await mirror.open(URL))
+    assert results.held == [False, True]
+
+
 async def test_a_reader_gets_bytes_before_the_file_is_whole(make: Maker) -> None:
     source = FakeSource(made_bytes(500_000), gate=asyncio.Event(), gate_at=200_000)
     mirror = await make(source)
