@@ -25,11 +25,11 @@ class Prometheus:
 
     def __init__(self, port: int) -> None:
         self._client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=20
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20
         )
 
     def ask(self, path: str, **parameters: str) -> Any:
-        answer = self._client.get(path, params=parameters)
+        answer = self._client.get(f"/api/v1{path}", params=parameters)
         told = json.loads(answer.text)
         assert told["status"] == "success", (parameters, told)
         assert not told.get("warnings"), (parameters, told)
@@ -59,6 +59,8 @@ class Prometheus:
     def scraped(self) -> bool:
         """Return whether the gateway was read."""
         try:
+            if self._client.get("/-/ready").status_code != 200:
+                return False
             return any(float(series["value"][1]) == 1 for series in self.query("up"))
         except httpx.TransportError:
             return False
