@@ -48,16 +48,15 @@ class MemberList:
 
 def members_of(
     people: Iterable[UserRow],
-    lines: Iterable[UsageLine],
+    used: Mapping[str, UsageLine],
     all_keys: Iterable[KeyInfo],
     now: float,
 ) -> list[Member]:
-    """Put users, what they used and their keys together."""
-    spent = {line.user_id: line for line in lines if line.user_id}
+    """Put users, what they used (by their ids) and their keys together."""
     own: defaultdict[str, list[KeyInfo]] = defaultdict(list)
     for key in all_keys:
         own[key.user_id].append(key)
-    return [_member(user, spent.get(user.id), own[user.id], now) for user in people]
+    return [_member(user, used.get(user.id), own[user.id], now) for user in people]
 
 
 def listed(members: Sequence[Member], query: Mapping[str, str]) -> MemberList:

@@ -1,7 +1,7 @@
 """Team, for admins: users and teams, what they spent, what limits them, their keys."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
@@ -27,7 +27,7 @@ from gateway.domain.quota import to_units
 from gateway.flows.administer import Administer, UserChange
 from gateway.flows.answer import Refused
 from gateway.flows.report_limits import ReportLimits
-from gateway.flows.report_usage import Question, ReportUsage, cost_of
+from gateway.flows.report_usage import Question, ReportUsage, cost_of, total_of
 from gateway.ledger import Connection, Ledger, keys
 from gateway.ledger import quotas as counters
 from gateway.ledger import users as user_rows
@@ -84,17 +84,18 @@ class TeamPage:
     async def show(self, visit: Visit) -> Reply:
         """Show everybody, a page at a time."""
         since = start_of(visit.now, DAYS)
-        by_user = await self._usage(Question(by=("user",), since=since, until=visit.now + 1))
-        by_team = await self._usage(Question(by=("team",), since=since, until=visit.now + 1))
+        report = await self._usage(Question(by=("user", "team"), since=since, until=visit.now + 1))
+        by_user = _summed((line.user_id, line) for line in report.lines)
+        by_team = _summed((line.team, line) for line in report.lines)
 
         def look(conn: Connection) -> tuple[list[UserRow], list[KeyInfo], list[TeamBudget]]:
             people = user_rows.list_users(conn)
             chosen = visit.query.get("team") or None
-            teams = _teams(conn, visit.policy, people, by_team.lines, chosen, visit.now)
+            teams = _teams(conn, visit.policy, people, by_team, chosen, visit.now)
             return people, keys.list_keys(conn), teams
 
         people, all_keys, teams = await self._ledger.read(look)
-        members = members_of(people, by_user.lines, all_keys, visit.now)
+        members = members_of(people, by_user, all_keys, visit.now)
         return Page(
             "team.html",
             {
@@ -107,8 +108,8 @@ class TeamPage:
                 "disabled": sum(user.disabled for user in people),
                 "teams": teams[:MOST_TEAMS],
                 "more_teams": len(teams[MOST_TEAMS:]),
-                "total": by_user.total,
-                "total_cost": cost_of(by_user.total),
+                "total": report.total,
+                "total_cost": cost_of(report.total),
                 "days": DAYS,
                 **_choices(visit.policy),
             },
@@ -229,16 +230,24 @@ def identity_of(user: UserRow, policy: Policy) -> Identity:
     )
 
 
+def _summed(lines: Iterable[tuple[str | None, UsageLine]]) -> dict[str, UsageLine]:
+    """Add up the lines of each name."""
+    by_name: defaultdict[str, list[UsageLine]] = defaultdict(list)
+    for name, line in lines:
+        if name:
+            by_name[name].append(line)
+    return {name: total_of(those) for name, those in by_name.items()}
+
+
 def _teams(
     conn: Connection,
     policy: Policy,
     people: Sequence[UserRow],
-    lines: Sequence[UsageLine],
+    used: Mapping[str, UsageLine],
     chosen: str | None,
     now: float,
 ) -> list[TeamBudget]:
     """Return the teams, or the one that is chosen."""
-    used = {line.team: line for line in lines}
     sizes = Counter(user.team for user in people)
     budgets = []
     for name, team in sorted(policy.teams.items()):
