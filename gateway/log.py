@@ -59,9 +59,10 @@ class _Rule:
 
 
 _RULES = (
-    _Rule(("hk-",), re.compile(r"\bhk-[A-Za-z0-9_-]{4,}"), "hk-" + _MASK),
-    _Rule(("r8_",), re.compile(r"\br8_[A-Za-z0-9_-]{4,}"), "r8_" + _MASK),
-    _Rule(("whsec_",), re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]{4,}"), "whsec_" + _MASK),
+    # Whatever stands before them: people paste keys in the middle of words.
+    _Rule(("hk-",), re.compile(r"hk-[A-Za-z0-9_-]{4,}"), "hk-" + _MASK),
+    _Rule(("r8_",), re.compile(r"r8_[A-Za-z0-9_-]{4,}"), "r8_" + _MASK),
+    _Rule(("whsec_",), re.compile(r"whsec_[A-Za-z0-9+/=_-]{4,}"), "whsec_" + _MASK),
     _Rule(
         ("authorization",),
         re.compile(r"(?i)\b(authorization[\"']?\s*[:=,]\s*b?[\"']?)(?:(\w+)\s+)?[^\s\"',;]+"),

@@ -42,6 +42,9 @@ def start() -> Iterator[Start]:
     [
         (f"key {KEY} is bad", KEY),
         (f"cut off: {KEY[:20]}", KEY[3:20]),
+        (f"pasted into a word{KEY}", KEY),
+        (f"my_{KEY}_key", KEY),
+        (f"the account's_{UPSTREAM_TOKEN[:30]}", UPSTREAM_TOKEN[3:30]),
         (f"token {UPSTREAM_TOKEN}!", UPSTREAM_TOKEN),
         ("another account's r8_abcdefghijklmnop", "abcdefghijklmnop"),
         ("it is a secret of no known shape here", "a secret of no known shape"),

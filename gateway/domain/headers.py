@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.domain.keys import address_holds_key
+
 Header = tuple[bytes, bytes]
 
 TO_UPSTREAM: Final = frozenset({b"accept", b"cancel-after", b"content-type"})
@@ -65,11 +67,16 @@ class Wait:
 
 
 def pass_headers(headers: Iterable[Header], allowed: frozenset[bytes]) -> list[Header]:
-    """Those of ``headers`` whose names are allowed, names in lower case, in order."""
+    """Those of ``headers`` whose names are allowed, names in lower case, in order.
+
+    One that a key of the gateway stands in stays on its side.
+    """
     return [
         (name.lower(), value)
         for name, value in headers
-        if name.lower() in allowed and _VISIBLE.fullmatch(value)
+        if name.lower() in allowed
+        and _VISIBLE.fullmatch(value)
+        and not (b"hk-" in value and address_holds_key(value.decode("latin-1")))
     ]
 
 

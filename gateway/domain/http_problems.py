@@ -32,6 +32,18 @@ def invalid_host() -> Problem:
     return Problem(400, "Invalid host", "The Host header does not name a host", headers=_FINAL)
 
 
+def key_in_address() -> Problem:
+    """400: a key stands in the path or the query. It is in somebody's log by now."""
+    return Problem(
+        400,
+        "Key in the address",
+        "A key of this gateway stands in the address, where everything on the way can read it. "
+        "Send it in the header, as in Authorization: Bearer hk-…, and replace this key: "
+        "whoever can read a log may have it",
+        headers=_FINAL,
+    )
+
+
 def unsupported_encoding() -> Problem:
     """415: the body is compressed. Neither the official clients nor the official API do that."""
     return Problem(

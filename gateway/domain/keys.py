@@ -8,6 +8,9 @@ leaked secrets be sure. Only the digest of a key is ever stored.
 import hashlib
 import re
 import zlib
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import unquote
 
 KEY_SECRET_BYTES = 27
 """How many random bytes a key is made of."""
@@ -17,6 +20,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY_LENGTH = 37
 _CHECK_LENGTH = 6
 _KEY = re.compile(rf"hk-[0-9A-Za-z]{{{_BODY_LENGTH + _CHECK_LENGTH}}}", re.ASCII)
+_MOST_CODINGS: Final = 3
 _AUTHORIZATION = re.compile(r"[ \t]*(?:bearer|token)[ \t]+([!-~]{1,256})[ \t]*", re.IGNORECASE)
 # Our keys, the upstream's tokens and webhook secrets, whole or cut off.
 _SECRETS = re.compile(r"(hk-|r8_|whsec_)[0-9A-Za-z+/=_-]{4,}")
@@ -58,6 +62,49 @@ def key_from_authorization(header: str | None) -> str | None:
         return None
     match = _AUTHORIZATION.fullmatch(header)
     return match[1] if match else None
+
+
+def address_holds_key(text: str, *, certain: bool = False) -> bool:
+    """Return whether a path, a query or a URL has anything of a key's shape in it.
+
+    Whatever stands around it, and percent-encoded or not. A mistyped key counts, of which nearly
+    all is there to be read; `certain` asks for the checksum, where names are chosen by others.
+    """
+    for _ in range(_MOST_CODINGS):
+        if holds_key(text) if certain else "hk-" in text and _KEY.search(text) is not None:
+            return True
+        if "%" not in text:
+            return False
+        text = unquote(text)
+    return holds_key(text) if certain else _KEY.search(text) is not None
+
+
+def holds_key(text: str) -> bool:
+    """Return whether a key stands in a text. No other text has the checksum of one."""
+    return "hk-" in text and any(well_formed(found[0]) for found in _KEY.finditer(text))
+
+
+def field_with_key(value: object, name: str = "") -> str | None:
+    """Return where in a parsed document a key stands, as in ``input.images.0``; None if nowhere.
+
+    Names of members are looked at too.
+    """
+    if isinstance(value, str):
+        return name if holds_key(value) else None
+    for inner_name, inner in _members(value):
+        if holds_key(inner_name):
+            return name
+        found = field_with_key(inner, f"{name}.{inner_name}" if name else inner_name)
+        if found is not None:
+            return found
+    return None
+
+
+def _members(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((str(name), inner) for name, inner in value.items())
+    elif isinstance(value, list):
+        yield from ((str(place), inner) for place, inner in enumerate(value))
 
 
 def mask(text: str) -> str:

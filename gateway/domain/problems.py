@@ -169,6 +169,15 @@ def input_invalid(field: str, description: str) -> Problem:
     )
 
 
+def key_in_body(field: str) -> Problem:
+    """422: a key of this gateway stands in the body, where others would get it."""
+    return input_invalid(
+        field or "body",
+        "a key of this gateway stands here. It opens nothing but this gateway, and would be given "
+        "away: send it in the Authorization header only",
+    )
+
+
 def invalid_version() -> Problem:
     """422: the ``version`` is neither an id nor ``owner/name`` nor ``owner/name:id``."""
     return _final(

@@ -4,6 +4,8 @@ import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.domain.keys import address_holds_key
+
 _LONGEST: Final = 2048
 _LOCAL_NAMES: Final = ("localhost", "local", "internal", "localdomain", "home.arpa")
 # Networks through which an IPv6 address reaches an IPv4 one: NAT64 (RFC 6052, 8215).
@@ -20,6 +22,8 @@ def check_webhook_url(url: str, *, allow_private: bool) -> str | None:
     This looks at the spelling only. A name can mean any address, so the one that is connected to is
     looked at again with `address_allowed`.
     """
+    if address_holds_key(url):
+        return "it must not hold a key of this gateway, which everything on the way could read"
     if len(url) > _LONGEST or any(ord(char) <= 32 or ord(char) == 127 for char in url):
         return f"it must be a URL of at most {_LONGEST} characters, without spaces"
     try:

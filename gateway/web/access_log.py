@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.clock import Clock
+from gateway.domain.keys import address_holds_key
 from gateway.web.request_facts import UNMATCHED, Facts, facts
 
 _log = logging.getLogger("gateway.access")
@@ -88,6 +89,8 @@ class Note:
         level = logging.DEBUG if path in _QUIET and status < 500 else logging.INFO
         if _log.isEnabledFor(level):
             shown = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+            if "%" in shown and address_holds_key(path):
+                shown = "/***"  # encoded more than once, it would not be known for what it is
             fields = {
                 "method": method,
                 "status": status,

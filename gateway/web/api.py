@@ -12,7 +12,9 @@ from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.compat import aborted_as
 from gateway.domain.headers import Header, parse_prefer
+from gateway.domain.inputs import WEBHOOK_MEMBERS
 from gateway.domain.json_text import InvalidJson, parse_object
+from gateway.domain.keys import field_with_key, holds_key
 from gateway.domain.models import (
     ByDeployment,
     ByModel,
@@ -219,6 +221,8 @@ class Api:
             raise ProblemError(problems.invalid_body(str(error))) from None
         if not isinstance(document.get("input"), dict):
             raise ProblemError(problems.invalid_body("`input` is missing or is not an object"))
+        if b"hk-" in body or b"\\u" in body:
+            _refuse_keys(document)
         request = CreateRequest(
             caller=asking.caller,
             contact=asking.contact,
@@ -290,6 +294,8 @@ class Api:
         body = None
         if operation.body is not BodyKind.NONE:
             body = await read_body(asking.scope, asking.receive, self._max_body_bytes)
+            if b"hk-" in body and holds_key(body.decode("latin-1")):
+                raise ProblemError(problems.key_in_body("body"))
         headers: tuple[Header, ...] = tuple(asking.scope["headers"])
         request = ForwardedRequest(
             asking.caller, asking.match, asking.scope["query_string"], headers, body
@@ -340,6 +346,14 @@ def _target(found: Match, identity: Identity, document: Mapping[str, object]) ->
         return parse_version_field(version)
     except ValueError:
         raise ProblemError(problems.invalid_version()) from None
+
+
+def _refuse_keys(document: Mapping[str, object]) -> None:
+    """Keep a key from going to a model's author; webhooks' URLs are checked where they are read."""
+    rest = {name: value for name, value in document.items() if name not in WEBHOOK_MEMBERS}
+    field = field_with_key(rest)
+    if field is not None:
+        raise ProblemError(problems.key_in_body(field))
 
 
 def _digest(key: str | None) -> str | None:

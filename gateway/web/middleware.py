@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.clock import Clock
-from gateway.domain import problems
-from gateway.domain.keys import mask
+from gateway.domain import http_problems, problems
+from gateway.domain.keys import address_holds_key, mask
 from gateway.domain.problems import Problem
 from gateway.flows.answer import Refused
 from gateway.ledger import LedgerUnavailable
@@ -62,6 +62,8 @@ def middleware(
         Middleware(ErrorBoundary, translate=translate),
         # Before any work is done, so that refusing costs nothing.
         Middleware(Doorkeeper, gate=gate),
+        # Before anything reads the address: whoever reads it might pass it on.
+        Middleware(NoKeysInAddresses),
         # Last, since they rest on what the routes know.
         Middleware(PlainMethods, allowed=allowed),
     ]
@@ -252,6 +254,23 @@ class Doorkeeper:
             gate.leave()
 
 
+class NoKeysInAddresses:
+    """Refuses a request with a key in its path or query, so that it gets no further than here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection whose address is fit to be seen."""
+        if scope["type"] == "http":
+            raw: bytes = scope.get("raw_path") or scope["path"].encode()
+            raw += b"?" + scope["query_string"]
+            # Nearly no address has any of these; telling so costs next to nothing.
+            if (b"hk-" in raw or b"%" in raw) and _shows_key(raw.decode("latin-1")):
+                raise ProblemError(http_problems.key_in_address())
+        await self._app(scope, receive, send)
+
+
 class PlainMethods:
     """Answers OPTIONS with what a path understands, and lets the API's HEAD be its GET.
 
@@ -286,6 +305,11 @@ class PlainMethods:
                 # The server knows the request as HEAD still, and sends no body.
                 scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
+
+
+def _shows_key(address: str) -> bool:
+    # Models name their files as they like, so there only what certainly is a key counts as one.
+    return address_holds_key(address, certain=address.startswith("/replicate/delivery/"))
 
 
 def _sane(request_id: str) -> bool:

@@ -1,4 +1,5 @@
 import hashlib
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.keys import (
     KEY_SECRET_BYTES,
+    address_holds_key,
     digest,
+    field_with_key,
     hint,
     key_from_authorization,
     make_key,
@@ -84,3 +87,27 @@ def test_tokens_and_signing_secrets_are_masked_too() -> None:
     text = "r8_abcdefghijkl then whsec_QUJD/+x= end"
     assert mask(text) == "r8_*** then whsec_*** end"
     assert mask("thank-you notes") == "thank-you notes"
+
+
+@given(SECRETS, st.text(max_size=10), st.text(max_size=10), st.integers(0, 2))
+def test_a_key_is_seen_in_an_address_whatever_stands_around_it(
+    secret: bytes, before: str, after: str, codings: int
+) -> None:
+    text = f"{before}{make_key(secret)}{after}"
+    # As it is, text may hold percent signs that mean nothing; encoded they are text again.
+    for _ in range(codings):
+        text = quote(text, safe="")
+    assert address_holds_key(text)
+
+
+@pytest.mark.parametrize("text", ["", "thank-you", f"hk-{'a' * 42}", "hk-", "%68k", "100%", "%ff%"])
+def test_other_addresses_hold_none(text: str) -> None:
+    assert not address_holds_key(text)
+
+
+@given(SECRETS, st.recursive(st.text(), st.lists, max_leaves=5))
+def test_the_field_with_a_key_is_named(secret: bytes, other: object) -> None:
+    key = make_key(secret)
+    assert field_with_key({"input": {"x": other}}) is None
+    assert field_with_key({"a": other, "input": {"x": [other, f"({key})"]}}) == "input.x.1"
+    assert field_with_key({"input": {key: other}}) == "input"
