@@ -2,7 +2,8 @@
 
 from gateway.app.assembly import Gateway
 from gateway.app.policy import policy_of
-from gateway.app.tls import Certificates, CertificateUnusable, certificates_of, trust_lines
+from gateway.app.tls import Certificates, CertificateUnusable, certificates_of
+from gateway.app.trust import trust_lines
 
 __all__ = [
     "CertificateUnusable",

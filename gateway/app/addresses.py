@@ -6,10 +6,9 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from gateway.app.authority import as_address
 from gateway.settings import Settings
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -29,6 +28,14 @@ def names_for_certificate(settings: Settings) -> list[str]:
     own = socket.gethostname()
     found += [own, f"{own.partition('.')[0]}.local", *sorted(set(_lan_addresses(own)))]
     return [name for name in dict.fromkeys(map(_written, found)) if name]
+
+
+def as_address(name: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a name is, None for a host name."""
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None
 
 
 def _written(name: str) -> str:

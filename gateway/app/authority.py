@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -18,12 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.app.addresses import as_address
+from gateway.app.trust import CA_FILE, AuthorityUnusable
 from gateway.clock import Clock
 
 _log = logging.getLogger(__name__)
-
-CA_FILE = "ca.pem"
-"""What clients are given."""
 
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=90)
@@ -35,10 +33,6 @@ _LEAF_FILE = "server.pem"
 _LOCK_FILE = "lock"
 _LONGEST_NAME = 64
 """Of a certificate's subject (RFC 5280, ub-common-name)."""
-
-
-class AuthorityUnusable(Exception):
-    """What is kept in the folder is not, or not wholly, an authority; the message says which."""
 
 
 class Authority:
@@ -200,14 +194,6 @@ def _name(common: str) -> x509.Name:
 def _general(name: str) -> x509.GeneralName:
     address = as_address(name)
     return x509.DNSName(name) if address is None else x509.IPAddress(address)
-
-
-def as_address(name: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a name is, None for a host name."""
-    try:
-        return ip_address(name)
-    except ValueError:
-        return None
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 import certifi
 from cryptography import x509
 
-from gateway.app.authority import CA_FILE
 from gateway.app.checkup import Finding, Point, Verdict, failed, ok
 from gateway.app.secret import SECRET_FACT
-from gateway.app.tls import ca_folder
+from gateway.app.trust import CA_FILE, ca_folder
 from gateway.clock import Clock
 from gateway.domain.instance import NONCE_HEADER, PROOF_HEADER, proves
 from gateway.ledger import Ledger, LedgerError, published

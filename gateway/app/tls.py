@@ -8,11 +8,15 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.app.addresses import names_for_certificate
-from gateway.app.authority import CA_FILE, Authority, AuthorityUnusable
+from gateway.app.trust import AuthorityUnusable, ca_folder
 from gateway.clock import Clock
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.app.authority import Authority
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +29,6 @@ _RENEW_EVERY_S = 600.0
 
 class CertificateUnusable(Exception):
     """The certificate or its key cannot be served; the message names the file and the cause."""
-
-
-def ca_folder(settings: Settings) -> Path:
-    """Return where the private authority is kept."""
-    return settings.storage.data_dir / "tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,8 @@ class Certificates:
         tls = settings.server.tls
         self._clock = clock
         self._settings = settings
-        self._authority: Authority | None = None
-        if tls.mode == "local-ca":
-            self._authority = Authority(ca_folder(settings), clock)
+        self._authority = _authority(settings, clock)
+        if self._authority is not None:
             self._files = (self._authority.leaf_file, self._authority.leaf_file)
         else:
             self._files = (Path(tls.cert_file), Path(tls.key_file))
@@ -129,25 +127,13 @@ def certificates_of(settings: Settings, clock: Clock) -> Certificates | None:
     return None if settings.server.tls.mode == "off" else Certificates(settings, clock)
 
 
-def trust_lines(settings: Settings, ca_file: Path | None = None) -> list[str]:
-    """Return the lines that make curl, Python and Node trust this gateway's authority.
-
-    Each is complete and can be pasted into a shell of this machine; on another machine the file is
-    a copy, `ca_file`. Empty unless `server.tls.mode` is "local-ca": others need nothing done.
-    """
+def _authority(settings: Settings, clock: Clock) -> "Authority | None":
     if settings.server.tls.mode != "local-ca":
-        return []
-    path = str((ca_file or ca_folder(settings) / CA_FILE).absolute())
-    quoted = path if _plain(path) else "'" + path.replace("'", "'\\''") + "'"
-    return [
-        f"export CURL_CA_BUNDLE={quoted}       # curl",
-        f"export SSL_CERT_FILE={quoted}        # Python: httpx, and the official client on it",
-        f"export NODE_EXTRA_CA_CERTS={quoted}  # Node.js",
-    ]
+        return None
+    # Here, because it takes 8 MB of memory that hardly any gateway has a use for.
+    from gateway.app.authority import Authority
 
-
-def _plain(path: str) -> bool:
-    return all(char.isalnum() or char in "/._-+:@%" for char in path)
+    return Authority(ca_folder(settings), clock)
 
 
 def _no_password() -> str:

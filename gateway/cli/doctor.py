@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from gateway.app import checkup, trust_lines
-from gateway.app.authority import CA_FILE
 from gateway.app.checkup import Finding, Point, Verdict
 from gateway.app.checkup_network import Network
-from gateway.app.tls import ca_folder
+from gateway.app.trust import CA_FILE, ca_folder
 from gateway.cli.commands import PROGRAM, Command, as_json, say
 from gateway.cli.demo_data import demo_folder, demo_runs
 from gateway.cli.output import print_json, print_table

@@ -12,7 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from gateway.app.addresses import names_for_certificate
-from gateway.app.authority import CA_LIFE, LEAF_LIFE, Authority, AuthorityUnusable
+from gateway.app.authority import CA_LIFE, LEAF_LIFE, Authority
+from gateway.app.trust import AuthorityUnusable
 from gateway.settings import load
 from tests.support.clock import ManualClock
 
