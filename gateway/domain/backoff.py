@@ -9,17 +9,17 @@ Kind = Literal["prediction", "training"]
 #                          watched                     not watched
 #   age of a prediction    next look after             next look after
 #   0 s … 10 s             0.5 s                       1 s
-#   1 min                  3 s                         6 s
+#   1 min                  2.1 s                       6 s
 #   5 min                  5 s                         30 s
 #   1 h and more           5 s                         60 s
 #   age of a training
-#   0 s … 40 s             2 s                         15 s
-#   10 min                 30 s                        60 s
+#   0 s … 40 s             1.5 s                       15 s
+#   10 min                 21 s                        60 s
 #   1 h and more           120 s                       300 s
 _TABLE: dict[tuple[Kind, bool], tuple[float, float, float]] = {
-    ("prediction", True): (0.5, 0.05, 5.0),
+    ("prediction", True): (0.5, 0.035, 5.0),
     ("prediction", False): (1.0, 0.10, 60.0),
-    ("training", True): (2.0, 0.05, 120.0),
+    ("training", True): (1.5, 0.035, 120.0),
     ("training", False): (15.0, 0.10, 300.0),
 }
 
@@ -34,8 +34,9 @@ def next_look_after(
     """Return seconds until the next look at something that runs since `age_s` seconds.
 
     The delay grows with the age, so that an end is noticed late by a small part of what it took:
-    5 % if somebody is waiting (`watched`), 10 % if not, both bounded. `shortest_s` is the poll
-    interval that the operator has set: no look comes earlier.
+    10 %, or less if somebody is waiting (`watched`), both bounded. Then two looks are at most two
+    seconds or 5 % of the age apart, half a second for noticing that one is due included.
+    `shortest_s` is the poll interval that the operator has set: no look comes earlier.
     """
     least, part, most = _TABLE[kind, watched]
     return max(shortest_s, min(most, max(least, part * age_s)))

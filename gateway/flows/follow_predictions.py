@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway.clock import Clock
-from gateway.domain.webhook_wishes import WebhookWish
 from gateway.flows.look import CLAIM_S, Look, PredictionVanished
-from gateway.flows.read_statuses import ReadStatuses
+from gateway.flows.read_statuses import Listed, ReadStatuses, statuses_do
 from gateway.flows.spawn import Spawn
 from gateway.ledger import Connection, Ledger, LedgerUnavailable, predictions
 from gateway.ledger.predictions import Row
@@ -52,23 +51,26 @@ class FollowPredictions:
         self._under_way: set[str] = set()
         self._looks = 0
         self._listing = False
+        self._unlisted: set[str] = set()
+        """Due, and the list told nothing of them the last time."""
 
     async def __call__(self) -> float:
         """Start the looks that are due; returns seconds until the next time. A step of a loop."""
         now = self._clock.now()
         due = await self._ledger.read(partial(predictions.due, now=now, limit=MOST_DUE))
         due = [row for row in due if row.id not in self._under_way]
+        self._unlisted &= {row.id for row in due}
         if not self._listing:
-            statuses_do = [row for row in due if _statuses_do(row)]
-            listed = await self._statuses.pays_for(statuses_do)
+            listable = [row for row in due if statuses_do(row) and row.id not in self._unlisted]
+            listed = await self._statuses.pays_for(listable)
             if listed:
-                together = [row for row in statuses_do if row.id in listed]
+                together = [row for row in listable if row.id in listed]
                 self._under_way |= listed
                 self._listing = True
                 self._spawn(self._together(together), "follow through the list")
                 due = [row for row in due if row.id not in listed]
         for row in due[: max(0, AT_ONCE - self._looks)]:
-            self._start(row, Urgency.POLL)
+            self._start(row, _urgency(row))
         return IDLE_S
 
     def _start(self, row: Row, urgency: Urgency) -> None:
@@ -77,7 +79,7 @@ class FollowPredictions:
         self._spawn(self._one(row, urgency), f"follow {row.id}")
 
     async def _together(self, rows: Sequence[Row]) -> None:
-        left: Sequence[Row] = ()
+        moved_on: Sequence[Row] = ()
         try:
             now = self._clock.now()
             claimed = await self._ledger.write(
@@ -90,16 +92,21 @@ class FollowPredictions:
                 )
             )
             mine = [row for row in rows if row.id in claimed]
-            confirmed = await self._statuses.many(mine, Urgency.POLL)
-            left = [row for row in mine if row.id not in confirmed]
+            listed = Listed()
+            if mine:
+                listed = await self._statuses.many(mine, min(map(_urgency, mine)), read=False)
+            left = [row for row in mine if row.id not in listed.confirmed]
             await self._ledger.write(partial(_release, left, self._worker_id))
+            moved_on = [row for row in left if row.id in listed.moved_on]
+            # Asked for singly in their turn, whatever the reason: most of them still run.
+            self._unlisted |= {row.id for row in left} - listed.moved_on
         except LedgerUnavailable as error:
             _log.warning("predictions could not be followed through the list: %s", error)
-            left = ()
+            moved_on = ()
         finally:
             self._listing = False
             self._under_way.difference_update(row.id for row in rows)
-        for row in left:
+        for row in moved_on:
             # It has most likely ended: somebody is to be charged, or told.
             self._start(row, Urgency.READ)
 
@@ -117,13 +124,9 @@ class FollowPredictions:
                 self._kick()
 
 
-def _statuses_do(row: Row) -> bool:
-    """Return whether nobody wants to be told of what a list does not show."""
-    if row.first_missing_at is not None:
-        return False
-    if row.webhook is None:
-        return True
-    return set(WebhookWish(row.webhook, row.webhook_events).wanted) <= {"start", "completed"}
+def _urgency(row: Row) -> Urgency:
+    """Who has named a webhook waits as much as who asks."""
+    return Urgency.POLL if row.webhook is None else Urgency.READ
 
 
 def _release(rows: Sequence[Row], by: str, conn: Connection) -> None:

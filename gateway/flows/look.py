@@ -17,7 +17,7 @@ from gateway.domain.endings import LOST_AFTER_S
 from gateway.domain.json_text import InvalidJson
 from gateway.flows.known_predictions import KnownPredictions
 from gateway.flows.observe import Observe
-from gateway.flows.read_statuses import ReadStatuses
+from gateway.flows.read_statuses import ReadStatuses, statuses_do
 from gateway.flows.spawn import Spawn
 from gateway.ledger import Connection, Ledger, predictions
 from gateway.ledger.predictions import Row
@@ -190,7 +190,7 @@ class Look:
         asked_at = self._clock.now()
         name = "trainings.get" if row.kind == "training" else "predictions.get"
         try:
-            through_list = read and not force and row.kind == "prediction" and self._crowded()
+            through_list = read and not force and self._crowded() and statuses_do(row)
             turn = row.user_id if read else None
             if through_list:
                 if await self._statuses.one(row):

@@ -7,10 +7,12 @@ known already needs no look of its own; what has moved on, or is not on the page
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from gateway.clock import Clock
 from gateway.domain.documents import InvalidJson, NotAPrediction, facts_of
+from gateway.domain.webhook_wishes import WebhookWish
 from gateway.flows.observe import Observe
 from gateway.flows.spawn import Spawn
 from gateway.flows.upstream_lists import PAGE_ITEMS, UpstreamLists
@@ -27,6 +29,25 @@ WORTH = 2
 
 _NOBODY = "the list"
 """Whose turn it costs: nobody's. It serves many, so it stands in line for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the list tells about predictions. Of those in neither it tells nothing."""
+
+    confirmed: frozenset[str] = frozenset()
+    """They are what is known of them already."""
+    moved_on: frozenset[str] = frozenset()
+    """They have another status, most likely their last one."""
+
+
+def statuses_do(row: Row) -> bool:
+    """Return whether nobody wants to be told of what a list does not show."""
+    if row.kind != "prediction" or row.first_missing_at is not None:
+        return False
+    if row.webhook is None:
+        return True
+    return set(WebhookWish(row.webhook, row.webhook_events).wanted) <= {"start", "completed"}
 
 
 class ReadStatuses:
@@ -86,7 +107,7 @@ class ReadStatuses:
                 confirmed: frozenset[str] = frozenset()
                 try:
                     rows = [row for row, _ in asked.values()]
-                    confirmed = await self.many(rows, Urgency.READ)
+                    confirmed = (await self.many(rows, Urgency.READ, read=True)).confirmed
                 finally:
                     for row, future in asked.values():
                         if not future.done():
@@ -94,31 +115,30 @@ class ReadStatuses:
         finally:
             self._reading = False
 
-    async def many(self, rows: Sequence[Row], urgency: Urgency) -> frozenset[str]:
-        """Return those of these rows of which the list shows what is known already.
+    async def many(self, rows: Sequence[Row], urgency: Urgency, *, read: bool) -> Listed:
+        """Return what the list shows of these rows. `read`: clients wait for it.
 
-        Never raises for upstream's faults: then nothing more is confirmed.
+        Never raises for upstream's faults: then it tells nothing more.
         """
         left = {row.id: row for row in rows if row.kind == "prediction"}
         confirmed: set[str] = set()
+        moved_on: set[str] = set()
         pages = 0
         try:
             async for page in self._lists.pages("prediction", urgency, user=_NOBODY):
                 pages += 1
                 shown = dict(_statuses(page.documents))
                 found = [left.pop(one) for one in list(left) if one in shown]
-                confirmed |= await self._confirm(
-                    [row for row in found if shown[row.id][0] == row.status],
-                    page.asked_at,
-                    read=urgency is Urgency.READ,
-                )
+                same = [row for row in found if shown[row.id][0] == row.status]
+                moved_on |= {row.id for row in found if shown[row.id][0] != row.status}
+                confirmed |= await self._confirm(same, page.asked_at, read=read)
                 oldest = min((made for _, made in shown.values()), default=0.0)
                 behind = sum(row.created_at <= oldest for row in left.values())
                 if page.last or behind < WORTH or pages >= MOST_PAGES:
                     break
         except (UpstreamError, InvalidJson) as error:
             _log.warning("statuses could not be read from the list: %s", error)
-        return frozenset(confirmed)
+        return Listed(frozenset(confirmed), frozenset(moved_on))
 
     async def _confirm(self, rows: Sequence[Row], at: float, *, read: bool) -> frozenset[str]:
         if not rows:

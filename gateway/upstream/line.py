@@ -5,6 +5,11 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
+from typing import Final
+
+ONE_IN: Final = 10
+"""Where reads never leave off, one turn in so many is a poll's: what nobody asks for must end too,
+before upstream deletes its files."""
 
 
 class Urgency(IntEnum):
@@ -50,6 +55,8 @@ class Line:
         default_factory=lambda: {urgency: OrderedDict() for urgency in Urgency}
     )
     _length: int = 0
+    _reads: int = 0
+    """How many reads have been served since a poll last had its turn, or none was waiting."""
 
     def __len__(self) -> int:
         return self._length
@@ -81,17 +88,24 @@ class Line:
 
     def serve(self) -> Waiter | None:
         """Take out whose turn it is; its user's next one stands behind all other users."""
-        for users in self._ranks.values():
-            if users:
-                user, queue = next(iter(users.items()))
-                waiter = queue.popleft()
-                self._length -= 1
-                if queue:
-                    users.move_to_end(user)
-                else:
-                    del users[user]
-                return waiter
-        return None
+        urgency = next((rank for rank, users in self._ranks.items() if users), None)
+        if urgency is None:
+            return None
+        if urgency is Urgency.READ:
+            self._reads = self._reads + 1 if self._ranks[Urgency.POLL] else 0
+            if self._reads >= ONE_IN:
+                urgency = Urgency.POLL
+        if urgency is Urgency.POLL:
+            self._reads = 0
+        users = self._ranks[urgency]
+        user, queue = next(iter(users.items()))
+        waiter = queue.popleft()
+        self._length -= 1
+        if queue:
+            users.move_to_end(user)
+        else:
+            del users[user]
+        return waiter
 
     def ahead_of(self, user: str | None, urgency: Urgency) -> int:
         """Count who would go before one more request of this user."""

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.backoff import Kind, next_look_after, webhook_delay
+from gateway.flows.follow_predictions import IDLE_S
 
 AGES = st.floats(0, 10**7, allow_nan=False)
 KINDS: st.SearchStrategy[Kind] = st.sampled_from(["prediction", "training"])
@@ -21,6 +22,14 @@ def test_one_that_is_watched_is_looked_at_at_least_as_often(age: float, kind: Ki
     assert next_look_after(age, True, kind) <= next_look_after(age, False, kind)
 
 
+@given(AGES, KINDS)
+def test_looks_that_somebody_waits_for_are_two_seconds_or_a_twentieth_of_the_age_apart(
+    age: float, kind: Kind
+) -> None:
+    apart = next_look_after(age, True, kind) + IDLE_S
+    assert apart <= max(2.0, 0.05 * (age + apart))
+
+
 @given(AGES, st.booleans(), KINDS, st.floats(0, 60))
 def test_no_look_comes_before_the_poll_interval(
     age: float, watched: bool, kind: Kind, shortest: float
@@ -33,11 +42,11 @@ def test_no_look_comes_before_the_poll_interval(
     [
         (0, True, "prediction", 0.5),
         (0, False, "prediction", 1.0),
-        (60, True, "prediction", 3.0),
+        (60, True, "prediction", 2.1),
         (60, False, "prediction", 6.0),
         (3600, True, "prediction", 5.0),
         (3600, False, "prediction", 60.0),
-        (0, True, "training", 2.0),
+        (0, True, "training", 1.5),
         (0, False, "training", 15.0),
         (600, False, "training", 60.0),
         (86_400, False, "training", 300.0),

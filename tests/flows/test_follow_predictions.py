@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from gateway.ledger import Connection, predictions
 from gateway.simulator import Fault, FaultKind, SimulatorConfig
-from tests.support.creating import created, read
+from gateway.upstream import Upstream, Urgency
+from tests.support.creating import created, predictions_of, read
 from tests.support.running import Running, running
 
 
@@ -60,15 +62,9 @@ def test_a_restart_takes_up_everything(gateway: Running) -> None:
         made = [created(client, "slow", seconds=20) for _ in range(5)]
     gateway.stop()
     gateway.clock.advance(60)  # type: ignore[attr-defined]
-    gateway.served = gateway.loop.do(_serve_again(gateway))
+    gateway.start()
     for one in made:
         assert gateway.settle(lambda one=one: ended(gateway, one)).status == "succeeded"  # type: ignore[misc]
-
-
-async def _serve_again(gateway: Running):  # type: ignore[no-untyped-def]  # the harness's own
-    from tests.support.running import _serve
-
-    return await _serve(gateway.app.settings, gateway.clock, int(gateway.url.rpartition(":")[2]))
 
 
 def test_many_are_watched_through_the_list_and_fetched_singly_at_their_end() -> None:
@@ -144,3 +140,54 @@ def test_a_failing_upstream_is_not_asked_faster_than_a_healthy_one(gateway: Runn
         assert requests(gateway, "predictions.get") <= 22
         gateway.sim.faults.clear()
         assert gateway.settle(lambda: ended(gateway, made)).status == "succeeded"
+
+
+def urgencies(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Urgency]]:
+    """Note with what urgency upstream is asked for what."""
+    asked: list[tuple[str, Urgency]] = []
+    plain = Upstream.call
+
+    async def call(self: Any, operation: Any, path: str, **more: Any) -> Any:
+        asked.append((operation.name, more.get("urgency", Urgency.READ)))
+        return await plain(self, operation, path, **more)
+
+    monkeypatch.setattr(Upstream, "call", call)
+    return asked
+
+
+@pytest.mark.parametrize("why", ["it fails", "it shows them late"])
+def test_what_the_list_does_not_tell_is_not_asked_for_as_if_it_had_ended(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = urgencies(monkeypatch)
+    late = 300.0 if why == "it shows them late" else 0.0
+    config = SimulatorConfig(enforce_rate_limits=False, listed_after_s=late)
+    with running("[upstream]\ncreates_per_minute = 60000", sim=config) as gateway:
+        if not late:
+            gateway.sim.faults.add(Fault(FaultKind.SERVER_ERROR, "predictions.list", times=None))
+        with gateway.client(gateway.add_user("ann")) as client:
+            for _ in range(40):
+                created(client, "slow", seconds=40)
+        asked.clear()
+        let_pass(gateway, 25)
+        assert unsettled(gateway) == 40
+        assert ("predictions.list", Urgency.POLL) in asked
+        assert set(asked) == {
+            ("predictions.list", Urgency.POLL),
+            ("predictions.get", Urgency.POLL),
+        }
+        gateway.settle(lambda: unsettled(gateway) == 0)
+
+
+def test_who_has_named_a_webhook_waits_as_much_as_who_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = urgencies(monkeypatch)
+    with running("[webhooks]\nallow_private_addresses = true") as gateway:
+        with gateway.client(gateway.add_user("ann")) as client:
+            body = {"input": {"seconds": 300}, "webhook": "http://127.0.0.1:9/hook"}
+            assert client.post(predictions_of("simulated/slow"), json=body).status_code == 201
+        asked.clear()
+        let_pass(gateway, 100)
+        assert requests(gateway, "predictions.get") > 15
+        assert set(asked) == {("predictions.get", Urgency.READ)}

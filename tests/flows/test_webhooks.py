@@ -11,6 +11,7 @@ import httpx
 import pytest
 from replicate.webhook import Webhooks, WebhookSigningSecret
 
+from gateway.app.upstream import Outside
 from gateway.clock import SystemClock
 from gateway.ledger import Connection, outbox
 from tests.support.receiving import Receiver, receiver
@@ -120,6 +121,18 @@ def test_output_is_told_at_most_every_half_second(hook: Receiver) -> None:
         assert len(times) > 3
         # The last output is told whenever it comes.
         assert all(b - a > 0.499 for a, b in itertools.pairwise(times[:-1]))
+
+
+def test_output_is_told_however_large_the_crowd_that_reads_statuses(
+    hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outside, "crowded", lambda _: True)
+    with running(TOML) as gateway, gateway.client(gateway.add_user("ann")) as client:
+        made = create(client, hook, "output", prompt="x", max_tokens=400, min_tokens=400)
+        for _ in range(20):
+            gateway.clock.advance(0.25)  # type: ignore[attr-defined]
+            assert client.get(f"{PREDICTIONS}/{made}").json()["status"] != "succeeded"
+        assert len(gateway.ledger(lambda conn: outbox.list_events(conn))) > 3
 
 
 def test_the_legacy_member_means_the_end(gateway: Running, hook: Receiver) -> None:

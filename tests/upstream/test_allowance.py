@@ -121,6 +121,23 @@ async def test_cancels_go_before_reads_and_reads_before_polls() -> None:
     assert scene.names[3:] == ["cancel", "read", "read", "poll", "poll"]
 
 
+async def test_a_crowd_of_readers_does_not_keep_everything_else_from_being_followed() -> None:
+    scene = Scene()
+    tasks = []
+    for _ in range(600):
+        # Readers come faster than they can be served, and polls give up soon.
+        for name, urgency in [("read", Urgency.READ)] * 2 + [("poll", Urgency.POLL)]:
+            deadline = scene.clock.now() + 2
+            asking = scene.create(name, kind=Kind.REQUEST, urgency=urgency, deadline=deadline)
+            tasks.append(scene.start(asking))
+        await pass_time(scene.clock, 0.1)
+    await pass_time(scene.clock, 3)
+    await asyncio.gather(*tasks)
+    served = Counter(scene.names[100:500])
+    assert served["poll"] == pytest.approx(40, abs=2)
+    assert served["read"] == 400 - served["poll"]
+
+
 async def test_after_the_longest_wait_the_answer_says_honestly_when_to_come_back() -> None:
     scene = Scene(creates=6, max_queue_s=15)
     tasks = [scene.start(scene.create(f"u{n}")) for n in range(5)]
