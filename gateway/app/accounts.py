@@ -19,9 +19,11 @@ from gateway.ledger import Ledger
 from gateway.mirror import Mirror
 from gateway.settings import Settings
 from gateway.web.admin import AdminApi, AdminFlows
-from gateway.web.admin.people import People
+from gateway.web.admin.keys import Keys
+from gateway.web.admin.plans import Plans
 from gateway.web.admin.records import Records
 from gateway.web.admin.storage import Storage
+from gateway.web.admin.users import Users
 from gateway.web.endpoints import EndpointApp
 from gateway.web.identity import KeyRing
 from gateway.web.me_api import MeApi
@@ -69,7 +71,9 @@ def accounts(
     administer = Administer(ledger, clock, lambda: keys.policy)
     admin = AdminApi(
         AdminFlows(
-            People(ledger, clock, administer, limits, erase, lambda: keys.policy),
+            Users(ledger, administer, limits, erase, lambda: keys.policy),
+            Keys(ledger, clock, administer),
+            Plans(ledger, lambda: keys.policy),
             Records(ledger, clock, administer, usage, rows, erase),
             Storage(ledger, clock, administer, cache, mirror, settings.mirror.max_bytes, prune),
         )

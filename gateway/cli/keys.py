@@ -8,8 +8,8 @@ from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
 from gateway.cli.output import Column, print_list
 from gateway.cli.session import Session, find_user, meant, with_session
 from gateway.cli.times import duration, stamp
-from gateway.cli.user_facts import key_record, state_of
 from gateway.domain import keys as domain
+from gateway.flows.show_people import key_record, key_state
 from gateway.ledger import Connection
 from gateway.ledger import keys as rows
 from gateway.ledger.keys import KeyInfo
@@ -89,7 +89,7 @@ def list_keys(session: Session, user: str | None, as_json: bool) -> None:
             Column("User", lambda key: key.user_name),
             Column("Key", lambda key: key.hint),
             Column("Label", lambda key: key.label),
-            Column("State", lambda key: state_of(key, now)),
+            Column("State", lambda key: key_state(key, now)),
             Column("Created (UTC)", lambda key: stamp(key.created_at)),
             Column("Expires", lambda key: stamp(key.expires_at) or "never"),
             Column("Last used", lambda key: stamp(key.last_used_at) or "never"),

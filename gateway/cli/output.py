@@ -14,8 +14,8 @@ from rich.text import Text
 
 T = TypeVar("T")
 
-Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
-Record: TypeAlias = Mapping[str, Json]
+Record: TypeAlias = Mapping[str, object]
+"""What programs are told of one thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Column(Generic[T]):
     right: bool = False
 
 
-def print_json(value: Json) -> None:
-    """Print for programs."""
+def print_json(value: object) -> None:
+    """Print for programs. Raises TypeError for what JSON has no form of."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -13,7 +13,8 @@ from gateway.cli.output import Column, Record, print_facts, print_json, print_li
 from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.times import instant, iso, stamp
 from gateway.domain.plans import Metric
-from gateway.domain.quota import from_units, plain
+from gateway.domain.quota import from_units
+from gateway.flows.show_rows import row_record
 from gateway.ledger import Connection, files
 from gateway.ledger import predictions as rows
 from gateway.ledger.files import FileRow
@@ -80,7 +81,7 @@ def list_predictions(
             Column("User", lambda row: row.user_name),
             Column("Created (UTC)", lambda row: stamp(row.created_at)),
             Column("Time", lambda row: _amount(Metric.PREDICT_SECONDS, row.predict_us), right=True),
-            Column("Cost", lambda row: _amount(Metric.COST_USD, row.cost_nano), right=True),
+            Column("Cost (estimated)", _cost, right=True),
         ],
         _record,
         as_json=as_json,
@@ -145,7 +146,7 @@ def show(session: Session, prediction_id: str, as_json: bool) -> None:
             ("Time", _amount(Metric.PREDICT_SECONDS, row.predict_us)),
             ("Images", str(row.images or "")),
             ("Tokens", _tokens(row)),
-            ("Cost", _amount(Metric.COST_USD, row.cost_nano)),
+            ("Cost (estimated)", _cost(row)),
             *((f"File ({file.state})", file.url) for file in shown.files),
         ]
     )
@@ -189,35 +190,23 @@ def _tokens(row: Row) -> str:
     return f"{row.tokens_in or 0:,} in, {row.tokens_out or 0:,} out"
 
 
-def _number(metric: Metric, units: int | None) -> float | None:
-    return None if units is None else float(plain(metric, units))
+def _cost(row: Row) -> str:
+    """Of what still runs nothing is known; of what has no price, that it is unknown."""
+    if row.settled_at is None:
+        return ""
+    return "unknown" if row.cost_nano is None else f"≈ {from_units(Metric.COST_USD, row.cost_nano)}"
 
 
 def _record(row: Row) -> Record:
+    """Return what the administration tells, and what only this command does."""
+    record = row_record(row, "")
+    del record["url"]
     return {
-        "id": row.id,
-        "kind": row.kind,
-        "status": row.status,
-        "model": row.model,
+        **record,
         "answered_model": row.answered_model,
-        "version": row.version,
-        "deployment": row.deployment,
-        "user": row.user_name,
-        "user_id": row.user_id,
-        "team": row.team,
         "key_id": row.key_id,
         "account": row.account,
-        "source": row.source,
-        "created_at": iso(row.created_at),
-        "started_at": iso(row.started_at),
-        "completed_at": iso(row.completed_at),
         "settled_at": iso(row.settled_at),
-        "removed_at": iso(row.removed_at),
-        "predict_seconds": _number(Metric.PREDICT_SECONDS, row.predict_us),
-        "images": row.images,
-        "tokens_in": row.tokens_in,
-        "tokens_out": row.tokens_out,
-        "cost_usd": _number(Metric.COST_USD, row.cost_nano),
     }
 
 

@@ -102,7 +102,7 @@ def usage(
         raise click.BadParameter(str(error), param_hint="--since") from error
     report = session.run(work, begins=False)
     if form == "json":
-        print_json(json.loads(json.dumps(report_record(report))))
+        print_json(report_record(report))
     elif form == "csv":
         by_ = report.question.by
         _print_csv(

@@ -11,9 +11,10 @@ from gateway.cli.output import Column, print_json, print_list
 from gateway.cli.overrides import Wishes, change
 from gateway.cli.session import Session, find_user, with_session
 from gateway.cli.times import stamp
-from gateway.cli.user_facts import Standing, print_user, user_facts, user_record
+from gateway.cli.user_facts import Standing, print_user, user_facts
 from gateway.domain import webhooks
 from gateway.domain.plans import Overrides, Role
+from gateway.flows.show_people import user_record
 from gateway.ledger import Connection
 from gateway.ledger import users as rows
 from gateway.ledger.users import UNSET, UserRow

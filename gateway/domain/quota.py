@@ -126,9 +126,15 @@ class Standing:
         """Name the rule in a few words: "100 predictions per day for owner/*"."""
         models = f" for {', '.join(self.rule.models)}" if self.rule.models else ""
         amount = from_units(self.rule.metric, self.rule.limit)
-        if self.rule.metric is Metric.PREDICT_SECONDS:
-            amount += " of prediction time"
+        amount += _OF.get(self.rule.metric, "")
         return f"{amount} per {self.rule.per}{models}"
+
+
+_OF = {
+    Metric.PREDICT_SECONDS: " of prediction time",
+    Metric.COST_USD: " of estimated cost",
+}
+"""What an amount is of, where its unit does not say so."""
 
 
 def seconds_until(end: float, now: float) -> int:

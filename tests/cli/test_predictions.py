@@ -117,9 +117,9 @@ def test_the_fields_for_programs_are_stable(full: Program) -> None:
         "removed_at": None,
         "predict_seconds": 2.0,
         "images": 1,
-        "tokens_in": 10,
-        "tokens_out": 20,
-        "cost_usd": 5e-07,
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "estimated_cost_usd": 5e-07,
     }
 
 
@@ -194,7 +194,7 @@ def test_nothing_is_purged_without_a_word_of_consent(
     assert "--yes" in full.fails(2, "users", "remove", "alice", "--purge")
     assert answer("n\n") == 1
     assert [user["name"] for user in full.json("users", "list")] == ["alice", "bob"]
-    assert full.json("users", "show", "alice")["disabled"] is False
+    assert full.json("users", "show", "alice")["user"]["disabled"] is False
     assert full.json("predictions", "show", "p1")["removed_at"] is None
     assert answer("y\n") == 0
     assert full.json("predictions", "show", "p1")["removed_at"] is not None

@@ -173,7 +173,7 @@ def test_who_was_renamed_is_one_line_under_the_name_that_they_have(full: Program
 
 
 def test_what_removed_users_made_is_found_by_their_name_and_id(full: Program) -> None:
-    alice = full.json("users", "show", "alice")["id"]
+    alice = full.json("users", "show", "alice")["user"]["id"]
     full.ok("users", "remove", "alice")
     for name in ("alice", alice):
         report = json.loads(full.ok("usage", "--user", name, "--format", "json"))

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.domain.plans import Metric, Overrides, Per
+from gateway.web.admin.shapes_of_people import UserStanding
 from tests.cli.conftest import Program
 
 
@@ -18,6 +19,15 @@ def test_an_added_user_is_listed_with_stable_fields(program: Program) -> None:
         "disabled": False,
         "created_at": "2025-06-15T15:06:40.000Z",
         "disabled_at": None,
+        "overrides": {
+            "models_allow": None,
+            "models_deny": None,
+            "trainings": None,
+            "concurrent_predictions": None,
+            "unlimited_concurrency": False,
+            "quotas": [],
+            "lifted": [],
+        },
     }
 
 
@@ -55,7 +65,7 @@ def test_a_name_that_would_not_fit_a_label_is_misuse(program: Program, name: str
 @pytest.mark.parametrize("name", ["alice", "alice@example.com", "a.b-c_d+e", "7"])
 def test_a_mail_address_is_a_good_name(program: Program, name: str) -> None:
     program.ok("users", "add", name)
-    assert program.json("users", "show", name)["name"] == name
+    assert program.json("users", "show", name)["user"]["name"] == name
 
 
 def test_a_name_is_given_once(program: Program) -> None:
@@ -85,34 +95,35 @@ def test_an_unknown_user_brings_up_the_one_that_was_meant(program: Program) -> N
         assert len(told.splitlines()) == 1
 
 
-def test_show_tells_the_plan_in_force_and_what_is_left(program: Program) -> None:
+def test_show_tells_the_plan_in_force_and_what_is_left_in_the_administrations_words(
+    program: Program,
+) -> None:
     program.ok("users", "add", "alice", "--team", "research")
     shown = program.json("users", "show", "alice")
-    assert shown["effective_plan"] == {
-        "name": "pro",
-        "models_allow": [],
-        "models_deny": ["acme/secret"],
-        "trainings": False,
-        "concurrent_predictions": None,
-    }
-    assert [(quota["limit"], quota["shared"]) for quota in shown["quotas"]] == [
-        (20, False),
-        (500, True),
+    assert shown["user"] == program.json("users", "list")[0]
+    standing = shown["standing"]
+    UserStanding.model_validate({"user": shown["user"], "standing": standing}, strict=True)
+    assert (standing["plan"], standing["models_deny"]) == ("pro", ["acme/secret"])
+    assert [(each["limit"], each["scope"]) for each in standing["limits"]] == [
+        (20, "user"),
+        (500, "team"),
     ]
-    assert shown["quotas"][0]["remaining"] == 20
-    assert shown["quotas"][0]["window_end"] == "2025-07-01T00:00:00.000Z"
+    assert standing["limits"][0]["remaining"] == 20
+    assert standing["limits"][0]["estimated"] is True
+    assert standing["limits"][0]["resets_at"] == "2025-07-01T00:00:00.000Z"
+    assert standing["contact"] == "ops@example.com"
     text = program.ok("users", "show", "alice")
     assert "pro (not their own)" in text
-    assert "$500.00 per month (team)" in text
+    assert "$500.00 of estimated cost per month (team)" in text
 
 
 def test_set_changes_what_is_given_and_nothing_else(program: Program) -> None:
     program.ok("users", "add", "alice", "--team", "research", "--plan", "pro")
     program.ok("users", "set", "alice", "--no-plan", "--role", "admin")
-    shown = program.json("users", "show", "alice")
+    shown = program.json("users", "show", "alice")["user"]
     assert (shown["team"], shown["plan"], shown["role"]) == ("research", None, "admin")
     program.ok("users", "set", "alice", "--no-team", "--name", "ally")
-    shown = program.json("users", "show", "ally")
+    shown = program.json("users", "show", "ally")["user"]
     assert (shown["team"], shown["role"]) == (None, "admin")
 
 
@@ -130,27 +141,26 @@ def test_a_users_own_quotas_replace_the_plans(program: Program) -> None:
         "--concurrent", "unlimited", "--trainings", "--deny", "acme/x",
     )  # fmt: skip
     shown = program.json("users", "show", "alice")
-    assert [(quota["metric"], quota["limit"], quota["models"]) for quota in shown["quotas"]] == [
+    standing = shown["standing"]
+    assert [(each["metric"], each["limit"], each["models"]) for each in standing["limits"]] == [
         ("predictions", 7, []),
         ("cost_usd", 2.5, ["acme/*"]),
     ]
-    assert shown["effective_plan"]["concurrent_predictions"] is None
-    assert shown["effective_plan"]["trainings"] is True
-    assert shown["effective_plan"]["models_deny"] == ["acme/x"]
-    assert shown["overrides"] == [
-        "quota predictions=7/day",
-        "quota cost_usd=2.5/month:acme/*",
-        "concurrent unlimited",
-        "trainings",
-        "deny acme/x",
-    ]
+    assert standing["concurrent_predictions"] is None
+    assert standing["trainings"] is True
+    assert standing["models_deny"] == ["acme/x"]
+    overrides = shown["user"]["overrides"]
+    assert [quota["limit"] for quota in overrides["quotas"]] == [7, 2.5]
+    assert overrides["unlimited_concurrency"] is True
+    text = program.ok("users", "show", "alice")
+    assert "quota predictions=7/day; quota cost_usd=2.5/month:acme/*; concurrent unlimited" in text
     program.ok("users", "set", "alice", "--no-quota", "predictions/day", "--quota", "images=1/hour")
-    shown = program.json("users", "show", "alice")
-    assert [quota["metric"] for quota in shown["quotas"]] == ["cost_usd", "images"]
+    shown = program.json("users", "show", "alice")["standing"]
+    assert [each["metric"] for each in shown["limits"]] == ["cost_usd", "images"]
     program.ok("users", "set", "alice", "--reset")
     shown = program.json("users", "show", "alice")
-    assert shown["overrides"] == []
-    assert [quota["limit"] for quota in shown["quotas"]] == [100]
+    assert shown["user"]["overrides"]["quotas"] == []
+    assert [each["limit"] for each in shown["standing"]["limits"]] == [100]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,8 @@ def test_an_override_that_cannot_be_is_misuse(
 ) -> None:
     program.ok("users", "add", "alice")
     assert told in program.fails(2, "users", "set", "alice", option, value)
-    assert program.json("users", "show", "alice")["overrides"] == []
+    overrides = program.json("users", "show", "alice")["user"]["overrides"]
+    assert not any(overrides.values())
 
 
 def test_none_at_the_same_time_is_said_to_be_nothing_at_all(program: Program) -> None:

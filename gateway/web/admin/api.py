@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from gateway.domain.plans import Role
 from gateway.flows.answer import Answer
-from gateway.web.admin.people import PREFIX, People
+from gateway.web.admin.keys import Keys
+from gateway.web.admin.place import PREFIX
+from gateway.web.admin.plans import Plans
 from gateway.web.admin.records import Records
 from gateway.web.admin.storage import Storage
+from gateway.web.admin.users import Users
 from gateway.web.endpoints import Call, Endpoint, EndpointTable, answer
 from gateway.web.shapes import AnyDocument
 
@@ -24,7 +27,9 @@ _ABOUT = (
 class AdminFlows:
     """What the administration is made of."""
 
-    people: People
+    users: Users
+    keys: Keys
+    plans: Plans
     records: Records
     storage: Storage
 
@@ -47,7 +52,9 @@ class AdminApi:
             "replicate-gateway: administration",
             _ABOUT,
             (
-                *flows.people.endpoints(),
+                *flows.users.endpoints(),
+                *flows.keys.endpoints(),
+                *flows.plans.endpoints(),
                 *flows.records.endpoints(),
                 *flows.storage.endpoints(),
                 described,

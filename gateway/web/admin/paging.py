@@ -5,10 +5,18 @@ from typing import TypeVar
 
 from gateway.domain.cursors import Cursor
 from gateway.flows.paging import page_link
-from gateway.web.endpoints import Call
+from gateway.web.endpoints import Call, Shape
 from gateway.web.me_api import read_place
+from gateway.web.shapes import PageCursor, Size
 
 T = TypeVar("T")
+
+
+class PageQuery(Shape):
+    """Which page."""
+
+    limit: Size = 100
+    cursor: PageCursor | None = None
 
 
 def cut(

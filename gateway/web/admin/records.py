@@ -15,9 +15,9 @@ from gateway.ledger import Connection, Ledger, audit, creates, files, prediction
 from gateway.ledger.creates import CreateRow
 from gateway.ledger.files import FileRow
 from gateway.ledger.predictions import Row
-from gateway.web.admin import shapes
-from gateway.web.admin.paging import cut, link
-from gateway.web.admin.people import PREFIX, actor_of
+from gateway.web.admin import shapes_of_records as shapes
+from gateway.web.admin.paging import PageQuery, cut, link
+from gateway.web.admin.place import PREFIX, actor_of
 from gateway.web.endpoints import Call, Endpoint, answer, done
 from gateway.web.me_api import read_place, read_question, which_rows
 from gateway.web.shapes import PredictionPage, UsageReport
@@ -86,7 +86,7 @@ class Records:
                 path="/orphans",
                 summary="Creates whose answer was lost, oldest first",
                 handler=self._orphans,
-                query=shapes.PageQuery,
+                query=PageQuery,
                 answer=shapes.OrphanPage,
                 tag="predictions",
             ),
@@ -108,7 +108,7 @@ class Records:
                 path="/audit",
                 summary="Who changed what, when, and from where; newest first",
                 handler=self._audit,
-                query=shapes.PageQuery,
+                query=PageQuery,
                 answer=shapes.AuditPage,
                 tag="audit",
             ),
@@ -165,7 +165,7 @@ class Records:
         return done()
 
     async def _orphans(self, call: Call) -> Answer:
-        query = call.asked(shapes.PageQuery)
+        query = call.asked(PageQuery)
         found = await self.ledger.read(creates.doubts)
         page, last = cut(found, lambda row: row.id, query.cursor, query.limit)
         return answer(
@@ -181,7 +181,7 @@ class Records:
         return done()
 
     async def _audit(self, call: Call) -> Answer:
-        query = call.asked(shapes.PageQuery)
+        query = call.asked(PageQuery)
         place = read_place(query.cursor)
         before = None if place is None else int(place.created_at)
         found = await self.ledger.read(

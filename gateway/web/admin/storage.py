@@ -13,9 +13,9 @@ from gateway.flows.verify_mirror import VerifyMirror
 from gateway.ledger import Ledger, files, outbox
 from gateway.ledger.outbox import OutboxRow
 from gateway.mirror import Mirror
-from gateway.web.admin import shapes
+from gateway.web.admin import shapes_of_storage as shapes
 from gateway.web.admin.paging import link
-from gateway.web.admin.people import PREFIX, actor_of
+from gateway.web.admin.place import PREFIX, actor_of
 from gateway.web.endpoints import Call, Endpoint, answer
 from gateway.web.me_api import read_place
 
