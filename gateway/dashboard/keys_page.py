@@ -1,5 +1,6 @@
 """My keys: make one (it is shown once), see when each was used, revoke."""
 
+import re
 from dataclasses import dataclass
 
 from gateway.dashboard.visit import Page, Place, Redirect, Reply, Visit
@@ -12,6 +13,8 @@ from gateway.ledger.keys import KeyInfo
 _DAY_S = 86_400.0
 EXPIRIES = {"": None, "7": 7 * _DAY_S, "30": 30 * _DAY_S, "90": 90 * _DAY_S, "365": 365 * _DAY_S}
 LONGEST_LABEL = 100
+PAGE = 25
+_PAGE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,15 @@ class ShownKey:
     info: KeyInfo
     state: str
     current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyList:
+    """One page of a user's keys; `page` counts from 1."""
+
+    shown: list[ShownKey]
+    page: int
+    pages: int
 
 
 class KeysPage:
@@ -65,7 +77,7 @@ class KeysPage:
         return Page(
             "keys.html",
             {
-                "keys": shown_keys(found, visit.now, visit.identity.key_id),
+                "keys": shown_keys(found, visit),
                 "new_key": new_key,
                 "action": "/dashboard/keys",
             },
@@ -89,10 +101,15 @@ def read_new_key(visit: Visit) -> tuple[str, float | None]:
     return label, EXPIRIES[expires]
 
 
-def shown_keys(found: list[KeyInfo], now: float, current: str) -> list[ShownKey]:
+def shown_keys(found: list[KeyInfo], visit: Visit) -> KeyList:
     """Return keys as they are listed: those that work first, the newest first."""
-    shown = [ShownKey(key, state_of(key, now), key.id == current) for key in found]
-    return sorted(shown, key=lambda key: (key.state != "active", -key.info.created_at))
+    current = visit.identity.key_id
+    keys = [ShownKey(key, state_of(key, visit.now), key.id == current) for key in found]
+    keys.sort(key=lambda key: (key.state != "active", -key.info.created_at))
+    pages = max(1, -(-len(keys) // PAGE))
+    asked = visit.query.get("page", "")
+    page = min(pages, max(1, int(asked))) if _PAGE_NUMBER.fullmatch(asked) else 1
+    return KeyList(keys[(page - 1) * PAGE : page * PAGE], page, pages)
 
 
 def state_of(key: KeyInfo, now: float) -> str:

@@ -1,5 +1,6 @@
 """The list of users as admins see it: filtered, in an order, a page at a time."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from gateway.ledger.usage import UsageLine
 from gateway.ledger.users import UserRow
 
 PAGE = 25
+_PAGE_NUMBER = re.compile(r"[0-9]{1,9}")
 ORDERS = {"": "name", "spend": "spend", "made": "predictions", "seen": "last seen"}
 STATES = ("active", "disabled")
 FILTERS = ("q", "team", "state", "order")
@@ -82,7 +84,7 @@ def listed(members: Sequence[Member], query: Mapping[str, str]) -> MemberList:
             fitting.sort(key=lambda member: member.user.name.casefold())
     pages = max(1, -(-len(fitting) // PAGE))
     asked = query.get("page", "")
-    page = min(pages, max(1, int(asked))) if asked.isascii() and asked.isdigit() else 1
+    page = min(pages, max(1, int(asked))) if _PAGE_NUMBER.fullmatch(asked) else 1
     start = (page - 1) * PAGE
     return MemberList(
         shown=tuple(fitting[start : start + PAGE]),

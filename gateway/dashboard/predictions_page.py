@@ -16,7 +16,7 @@ from gateway.flows.erase_predictions import ErasePredictions
 from gateway.flows.present import Presenter, may_read
 from gateway.flows.read_prediction import ReadPrediction, ReadRequest
 from gateway.flows.report_usage import Question, ReportUsage
-from gateway.ledger import Connection, Ledger, predictions
+from gateway.ledger import Connection, Ledger, audit, predictions
 from gateway.ledger.predictions import Filter, Row
 
 PAGE = 24
@@ -120,7 +120,13 @@ class PredictionsPage:
         row = await self._ledger.read(lambda conn: predictions.get(conn, prediction_id))
         if row is None or row.user_id != visit.identity.user_id:
             raise Refused(problems.not_found())
-        await self._erase([prediction_id])
+        who, source = visit.identity.user_name, visit.client
+        await self._erase(
+            [prediction_id],
+            lambda conn, name: audit.add(
+                conn, visit.now, who, "predictions.delete", name, source=source
+            ),
+        )
         return Redirect("/dashboard/predictions")
 
     def _cards(

@@ -206,7 +206,7 @@ class TeamPage:
                 "total": report.total,
                 "total_cost": cost_of(report.total),
                 "days": DAYS,
-                "keys": shown_keys(found, visit.now, visit.identity.key_id),
+                "keys": shown_keys(found, visit),
                 "new_key": new_key,
                 "action": f"/dashboard/team/{quote(row.id)}/keys",
                 "metrics": [metric.value for metric in Metric],

@@ -25,6 +25,8 @@ quotas = [
   { metric = "predictions", limit = 60, per = "day" },
 ]
 
+[plans.open]
+
 [teams.research]
 share = true
 quotas = [{ metric = "images", limit = 500, per = "month" }]
@@ -36,6 +38,17 @@ per_input_token = 0.00000005
 per_output_token = 0.00000025
 """
 
+OTHERS = (
+    ("meta/meta-llama-3-8b-instruct", {"prompt": "Why is the sky blue?"}),
+    ("simulated/clip", {"prompt": "a ball rolls by", "frames": 24, "output_format": "webm"}),
+    ("simulated/speech", {"text": "good morning", "seconds": 3}),
+    ("simulated/nested", {"prompt": "a cover and two masks"}),
+    ("simulated/echo", {"value": {"label": "cat", "score": 0.97}}),
+    ("simulated/hostile", {"prompt": "a drawing with a script in it"}),
+    ("simulated/failing", {"message": "CUDA out of memory <b>&</b>", "seconds": 0.2}),
+)
+"""What else is made: text, film, sound, several files, data, hostile files, a failure."""
+
 PROMPTS = (
     "a lighthouse at dawn, fog over the water, oil on canvas",
     "a red bicycle against a white wall",
@@ -44,6 +57,7 @@ PROMPTS = (
     "portrait of a fox in a green coat",
 )
 RATIOS = ("1:1", "16:9", "9:16", "3:2", "1:1")
+DESKTOP, PHONE = (1280, 860), (390, 844)
 MEMBER = (
     "/dashboard",
     "/dashboard/predictions",
@@ -70,12 +84,18 @@ def furnished() -> Iterator[tuple[Running, str, str]]:
                 )
                 assert answer.status_code == 201, answer.text
                 ids.append(answer.json()["id"])
+            for model, given in OTHERS:
+                answer = client.post(
+                    f"/replicate/v1/models/{model}/predictions", json={"input": given}
+                )
+                assert answer.status_code == 201, answer.text
+                ids.append(answer.json()["id"])
+                gateway.finished(client, ids[-1])
             answer = client.post(
-                "/replicate/v1/models/meta/meta-llama-3-8b-instruct/predictions",
-                json={"input": {"prompt": "Why is the sky blue?"}},
+                "/replicate/v1/models/simulated/queue/predictions", json={"input": {}}
             )
-            assert answer.status_code == 201, answer.text
             ids.append(answer.json()["id"])
+            client.post(f"/replicate/v1/predictions/{ids[-1]}/cancel")
             for prediction_id in ids:
                 gateway.finished(client, prediction_id)
             user_id = gateway.ledger(_user_id)

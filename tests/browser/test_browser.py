@@ -1,53 +1,27 @@
 """Every page in a real browser, as people of both roles see it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.browser.pages import (
     ADMIN,
+    DESKTOP,
     MEMBER,
+    PHONE,
     findings,
-    furnished,
     overflow,
     sign_in,
     sign_out,
     small_targets,
 )
 from tests.support.running import Running
-from tests.support.webdriver import Browser, browser
+from tests.support.webdriver import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
-DESKTOP, PHONE = (1280, 860), (390, 844)
 _LOADED = (
     "return [...document.images].every(i => i.loading === 'lazy' || i.complete)"
     " && document.readyState === 'complete'"
 )
-
-
-@pytest.fixture(scope="module")
-def house() -> Iterator[tuple[Running, str, str]]:
-    with furnished() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with browser() as found:
-        yield found
-
-
-@pytest.fixture
-def at_ease(house: tuple[Running, str, str], window: Browser) -> Iterator[Browser]:
-    """A browser without a session, that is asked at the end what it complains about."""
-    gateway = house[0]
-    window.look_like(width=DESKTOP[0], height=DESKTOP[1], dark=False)
-    window.command("Network.clearBrowserCookies")
-    window.errors()
-    yield window
-    assert window.errors() == []
-    assert window.requested() == {gateway.url.removeprefix("http://")}
 
 
 @pytest.mark.parametrize("role", ["member", "admin"])

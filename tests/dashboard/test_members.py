@@ -64,7 +64,7 @@ def test_pages_hold_everybody_once_and_keep_the_filters() -> None:
     assert listed(people, {}).previous is None
 
 
-@pytest.mark.parametrize("page", ["0", "-1", "x", "²", "999999999999999999999", ""])
+@pytest.mark.parametrize("page", ["0", "-1", "x", "²", "999999999", "9" * 5000, ""])
 def test_a_page_that_is_not_there_is_the_nearest_one(page: str) -> None:
     people = [member(f"user{number:03d}") for number in range(30)]
     assert listed(people, {"page": page}).shown

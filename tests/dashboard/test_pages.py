@@ -353,6 +353,37 @@ def test_a_key_is_made_shown_once_works_and_is_revoked(gateway: Running, ann: st
             assert api.get("/me/v1/limits").status_code == 401
 
 
+def test_many_keys_are_shown_a_page_at_a_time(gateway: Running, names: Iterator[int]) -> None:
+    name = f"many{next(names)}"
+    key = gateway.add_user(name)
+
+    def add(conn: Connection) -> None:
+        row = users.get_user(conn, name)
+        assert row is not None
+        for number in range(40):
+            keys.add_key(
+                conn,
+                id=f"{name}.{number}",
+                user_id=row.id,
+                digest=f"{name}.{number}",
+                hint="hk-…",
+                label=f"number {number}.",
+                now=float(number),
+            )
+            if number % 2:
+                keys.revoke_key(conn, f"{name}.{number}", 50.0)
+
+    gateway.ledger(add)
+    with signed_in(gateway, key) as client:
+        first, second = (client.get(f"/dashboard/keys?page={page}").text for page in (1, 2))
+        assert client.get("/dashboard/keys").text.count("number ") == 24  # and the session's own
+        assert first.count('data-label="Key"') == 25
+        assert second.count('data-label="Key"') == 16
+        assert "number 38." in first
+        assert ">active<" not in re.sub(r"<svg.*?</svg>", "", second, flags=re.DOTALL)
+        assert client.get("/dashboard/keys?page=9").text.count('data-label="Key"') == 16
+
+
 def test_nobody_revokes_the_key_of_another(gateway: Running, ann: str, root: str) -> None:
     with signed_in(gateway, root) as other:
         foreign = re.findall(
