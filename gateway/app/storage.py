@@ -1,5 +1,6 @@
 """What is kept: the ledger, the copies that may be lost, the output files."""
 
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +11,10 @@ from gateway.app.process import Process
 from gateway.app.secret import SECRET_FACT
 from gateway.cache import Cache, MemoryLru
 from gateway.domain.sources import SourceRefused, SourceUnreachable
+from gateway.flows.administer import Actor
 from gateway.flows.make_room import Room
 from gateway.flows.present import Shown
+from gateway.flows.publish_policy import publish_policy
 from gateway.ledger import Ledger, published
 from gateway.mirror import Mirror, MirrorEvents
 from gateway.upstream import Downloads
@@ -41,8 +44,8 @@ async def open_storage(process: Process, stack: AsyncExitStack, *, publishes: bo
         Ledger(settings.storage.database_url, clock, folder=data, took=process.metrics.ledger_took)
     )
     if publishes:
-        policy = policy_of(settings).to_json()
-        await ledger.write(partial(published.publish, policy_json=policy, now=clock.now()))
+        policy, actor = policy_of(settings), Actor("serve", socket.gethostname())
+        await ledger.write(partial(publish_policy, policy=policy, now=clock.now(), actor=actor))
     secret = await ledger.write(
         partial(published.remember, name=SECRET_FACT, value=clock.secret(32).hex())
     )

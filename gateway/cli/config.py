@@ -9,7 +9,8 @@ from gateway.cli.commands import PROGRAM, Group, as_json, say
 from gateway.cli.output import print_json
 from gateway.cli.session import Session, with_session
 from gateway.domain.plans import DEFAULT_PLAN, Policy
-from gateway.ledger import Connection, published, read_revision
+from gateway.flows.publish_policy import publish_policy
+from gateway.ledger import Connection
 from gateway.ledger import users as user_rows
 from gateway.settings import shipped_in_force, shown, shown_shipped, shown_toml
 
@@ -59,10 +60,7 @@ def reload(session: Session) -> None:
     policy = policy_of(session.settings)
 
     def work(conn: Connection) -> tuple[bool, Sequence[str]]:
-        before = read_revision(conn)
-        news = published.publish(conn, policy.to_json(), session.clock.now()) != before
-        if news:
-            session.note(conn, "config.reload", session.source)
+        news = publish_policy(conn, policy, session.clock.now(), session.actor)
         return news, strays(conn, policy)
 
     news, warnings = session.write(work)

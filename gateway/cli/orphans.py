@@ -50,8 +50,10 @@ def _assign(session: Session, create_id: str, prediction_id: str) -> None:
     def work(conn: Connection) -> bool:
         if creates.known_predictions(conn, [prediction_id]):
             raise Failed(f"prediction {prediction_id} has an owner already")
-        session.note(conn, "predictions.assign", prediction_id, {"create_id": create_id})
-        return creates.assign(conn, create_id, prediction_id)
+        done = creates.assign(conn, create_id, prediction_id)
+        if done:
+            session.note(conn, "predictions.assign", prediction_id, {"create_id": create_id})
+        return done
 
     if not session.write(work):
         raise Failed(

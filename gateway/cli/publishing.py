@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 
 from gateway.app import policy_of
 from gateway.cli.commands import Failed
 from gateway.cli.config import strays
 from gateway.clock import Clock
-from gateway.ledger import Connection, Ledger, LedgerError, published
+from gateway.flows.administer import Actor
+from gateway.flows.publish_policy import publish_policy
+from gateway.ledger import Connection, Ledger, LedgerError
 from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ async def publish(settings: Settings, running: Settings, clock: Clock) -> list[s
     policy = policy_of(settings)
 
     def work(conn: Connection) -> list[str]:
-        published.publish(conn, policy.to_json(), clock.now())
+        publish_policy(conn, policy, clock.now(), Actor("serve", socket.gethostname()))
         return list(strays(conn, policy))
 
     storage = running.storage

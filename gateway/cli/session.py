@@ -15,6 +15,7 @@ import click
 from gateway.cli.commands import Failed, Invocation, say
 from gateway.cli.demo_data import demo_folder, demo_runs
 from gateway.clock import Clock
+from gateway.flows.administer import Actor
 from gateway.ledger import Connection, Ledger, LedgerError, LedgerUnavailable, audit, usage, users
 from gateway.ledger.users import UserRow
 from gateway.settings import (
@@ -118,9 +119,14 @@ class Session:
         detail: Mapping[str, object] | None = None,
     ) -> None:
         """Write into the audit what this command does, in its own transaction."""
-        audit.add(
-            conn, self.clock.now(), _actor(), action, subject, detail, source=socket.gethostname()
-        )
+        actor = self.actor
+        now = self.clock.now()
+        audit.add(conn, now, actor.name, action, subject, detail, source=actor.source)
+
+    @property
+    def actor(self) -> Actor:
+        """Who gives this command, and on which machine, for the audit."""
+        return Actor(_actor(), socket.gethostname())
 
 
 def with_session(

@@ -134,7 +134,11 @@ def mirror_verify(session: Session, repair: bool, as_json: bool) -> None:
     async def work(ledger: Ledger, mirror: Mirror) -> Verified:
         verify = VerifyMirror(ledger, mirror, session.clock)
         with progress("Verifying:") as told:
-            return await verify(repair=repair, progress=lambda: told("files", 1))
+            found = await verify(repair=repair, progress=lambda: told("files", 1))
+        if repair:
+            detail = {"faults": len(found.faults)}
+            await ledger.write(lambda conn: session.note(conn, "mirror.repair", "mirror", detail))
+        return found
 
     found = with_mirror(session, work)
     if as_json:

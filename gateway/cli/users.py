@@ -241,7 +241,8 @@ def remove(session: Session, user: str, purge: bool, yes: bool) -> None:
     if purge and not yes:
         _ask(row)
     # The keys go first: what is purged must not grow meanwhile.
-    session.write(lambda conn: rows.set_disabled(conn, row.id, session.clock.now()))
+    if not row.disabled:
+        _set_disabled(session, row.id, session.clock.now())
     erased = erasing.purge(session, row.id) if purge else 0
 
     def work(conn: Connection) -> None:

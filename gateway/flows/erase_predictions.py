@@ -18,7 +18,7 @@ Note = Callable[[Connection, str], None]
 
 
 def unnoted(_conn: Connection, _prediction_id: str) -> None:
-    """Write nothing: it was their owner's, or their time was over."""
+    """Write nothing: their time was over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from gateway.flows.erase_predictions import ErasePredictions
 from gateway.flows.report_limits import ReportLimits, limits_record
 from gateway.flows.report_usage import DEFAULT_SPAN_S, Question, ReportUsage, report_record
 from gateway.flows.show_rows import ListRows, row_record
-from gateway.ledger import Ledger, predictions
+from gateway.ledger import Ledger, audit, predictions
 from gateway.ledger.predictions import Filter
 from gateway.ledger.usage import By
 from gateway.web.endpoints import Call, Endpoint, EndpointTable, NoQuery, answer, done
@@ -137,7 +137,17 @@ class MeApi:
         # What a team shares may be read by its members, not erased.
         if row is None or row.user_id != call.identity.user_id:
             raise Refused(problems.not_found())
-        await self._erase([prediction_id])
+        await self._erase(
+            [prediction_id],
+            lambda conn, name: audit.add(
+                conn,
+                self._clock.now(),
+                call.identity.user_name,
+                "predictions.delete",
+                name,
+                source=call.client,
+            ),
+        )
         return done()
 
 

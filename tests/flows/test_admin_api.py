@@ -183,6 +183,20 @@ def test_storage_is_measured_cleared_and_pruned(admin: httpx.Client) -> None:
     assert audit(admin, "cache.clear")
 
 
+def test_what_serve_publishes_and_what_owners_erase_is_on_record(
+    gateway: Running, admin: httpx.Client
+) -> None:
+    [published] = audit(admin, "config.publish")
+    assert (published["actor"], published["subject"]) == ("serve", "configuration")
+    assert published["detail"]["teams"] == ["art"]
+    assert "secret-part" not in admin.get(f"{A}/audit").text
+    with gateway.client(gateway.add_user("owner")) as owner:
+        made = created(owner, "echo", value=1)
+        assert owner.delete(f"/me/v1/predictions/{made}").status_code == 204
+    [erased] = [entry for entry in audit(admin, "predictions.delete") if entry["subject"] == made]
+    assert (erased["actor"], erased["source"]) == ("owner", "127.0.0.1")
+
+
 @pytest.mark.slow
 def test_the_running_gateway_keeps_to_its_own_description(
     gateway: Running, admin: httpx.Client
