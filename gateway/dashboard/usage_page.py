@@ -9,7 +9,7 @@ from gateway.dashboard.visit import Page, Place, Reply, Visit
 from gateway.domain.quota import Standing
 from gateway.flows.report_limits import ReportLimits
 from gateway.flows.report_usage import Question, Report, ReportUsage, cost_of
-from gateway.ledger.usage import By
+from gateway.ledger.usage import By, UsageLine
 
 SPANS = (7, 30, 90)
 _DAY_S = 86_400
@@ -138,7 +138,7 @@ def charts(report: Report, now: float, days: int) -> list[Chart]:
     total = report.total
     return [
         chart("Predictions a day", made, f"{total.predictions:,} predictions in {days} days"),
-        chart("Estimated spend a day", spent, f"≈{words.money(total.cost_nano)} in {days} days"),
+        chart("Estimated spend a day", spent, f"{_spent(total)} in {days} days"),
     ]
 
 
@@ -171,6 +171,13 @@ def model_lines(report: Report) -> list[ModelLine]:
         )
         for line in sorted(report.lines, key=lambda line: -line.predictions)
     ]
+
+
+def _spent(total: UsageLine) -> str:
+    """Write a sum: what has no known price is named beside it, never taken for nothing."""
+    if not total.unpriced:
+        return _cost(cost_of(total))
+    return f"{_cost(cost_of(total))} (no known price: {words.count(total.unpriced)})"
 
 
 def _cost(nano: int | None) -> str:
