@@ -1,6 +1,7 @@
 """The words in which dashboards are described; :mod:`grafana.generate` makes Grafana's JSON of it.
 
-Units are Grafana's names for them. Thresholds are (value, colour) above a green base.
+Units are Grafana's names for them. Thresholds are (value, colour) above a base colour, green as a
+rule.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class PanelOf:
-    """One panel; `width` is of 24 columns, the height follows from the kind."""
+    """One panel; `width` is of 24 columns, the height follows from the kind.
+
+    `empty` is what it shows where no data is good news.
+    """
 
     title: str
     description: str
@@ -34,6 +38,8 @@ class PanelOf:
     thresholds: tuple[tuple[float, str], ...] = ()
     stacked: bool = False
     highest: float | None = None
+    base: str = "green"
+    empty: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,14 @@ def panel(
     thresholds: tuple[tuple[float, str], ...] = (),
     stacked: bool = False,
     highest: float | None = None,
+    base: str = "green",
+    empty: str | None = None,
 ) -> PanelOf:
     """Describe a panel by pairs of expression and legend."""
     lines = tuple(Query(expr, legend) for expr, legend in queries)
-    return PanelOf(title, description, unit, lines, kind, width, thresholds, stacked, highest)
+    return PanelOf(
+        title, description, unit, lines, kind, width, thresholds, stacked, highest, base, empty
+    )
 
 
 def per_second(name: str, by: str, selector: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Makes the dashboards' JSON with Grafana's own typed builder: `python -m grafana.generate`."""
+"""Makes what Grafana reads with its own typed builder: `make dashboards`."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
+from grafana import alerting
 from grafana.description import Board, PanelOf
 from grafana.operations import OPERATIONS
 from grafana.overview import OVERVIEW
@@ -17,14 +18,14 @@ from grafana.usage import USAGE
 
 BOARDS = (OVERVIEW, USAGE, OPERATIONS)
 FOLDER = Path(__file__).parent / "dashboards"
-SOURCE = model.DataSourceRef(type_val="prometheus", uid="replicate-gateway-prometheus")
+SOURCE = model.DataSourceRef(type_val="prometheus", uid=alerting.SOURCE_UID)
 _HEIGHTS = {"stat": 4, "timeseries": 8, "bars": 8}
 
 AnyPanel = bargauge.Panel | stat.Panel | timeseries.Panel
 
 
 def _thresholds(panel: PanelOf) -> build.ThresholdsConfig:
-    steps = [model.Threshold(value=None, color="green")]
+    steps = [model.Threshold(value=None, color=panel.base)]
     steps += [model.Threshold(value=value, color=colour) for value, colour in panel.thresholds]
     return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
 
@@ -75,6 +76,8 @@ def _panel(panel: PanelOf) -> AnyPanel:
         .height(_HEIGHTS[panel.kind])
         .span(panel.width)
     )
+    if panel.empty is not None:
+        made.no_value(panel.empty)
     if panel.highest is not None:
         made.max(panel.highest)
     for letter, query in zip("ABCD", panel.queries, strict=False):
@@ -145,6 +148,12 @@ def files() -> dict[Path, str]:
     return {FOLDER / f"{board.uid.rpartition('-')[2]}.json": render(board) for board in BOARDS}
 
 
+def all_files() -> dict[Path, str]:
+    """Return every file that is made here, and what belongs into it."""
+    return {**files(), alerting.FILE: alerting.render()}
+
+
 if __name__ == "__main__":
-    for path, text in files().items():
+    for path, text in all_files().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -138,6 +138,39 @@ OPERATIONS = Board(
             ),
         ),
         (
+            "Database",
+            (
+                panel(
+                    "Time of the ledger",
+                    "All but a twentieth of the reads and of the writes took less, their wait in "
+                    "line included.",
+                    "s",
+                    (
+                        "histogram_quantile(0.95, sum by (le, kind) "
+                        f"(rate({P}ledger_duration_seconds_bucket{RATE})))",
+                        "{{kind}}",
+                    ),
+                    width=8,
+                    thresholds=((0.5, "yellow"), (2, "red")),
+                ),
+                panel(
+                    "Reads and writes of the ledger",
+                    "Per second. Writes that come together share a commit.",
+                    "ops",
+                    (f"sum by (kind) (rate({P}ledger_duration_seconds_count{RATE}))", "{{kind}}"),
+                    width=8,
+                ),
+                panel(
+                    "Ledger not readable",
+                    "Pages of metrics in five minutes that had to do without the ledger's numbers.",
+                    "short",
+                    (f"sum(increase({P}scrape_failures_total[5m]))", "pages"),
+                    width=8,
+                    thresholds=((1, "red"),),
+                ),
+            ),
+        ),
+        (
             "The gateway itself",
             (
                 panel(
@@ -149,6 +182,14 @@ OPERATIONS = Board(
                     width=6,
                 ),
                 panel(
+                    "Workers",
+                    "Processes that serve requests, by machine.",
+                    "short",
+                    (f"sum by (instance) ({P}workers)", "{{instance}}"),
+                    kind="stat",
+                    width=6,
+                ),
+                panel(
                     "Memory",
                     "Resident memory; known of gateways with one worker only.",
                     "bytes",
@@ -156,18 +197,11 @@ OPERATIONS = Board(
                     width=6,
                 ),
                 panel(
-                    "Ledger not readable",
-                    "Pages of metrics in five minutes that had to do without the ledger's numbers.",
-                    "short",
-                    (f"sum(increase({P}scrape_failures_total[5m]))", "pages"),
-                    width=6,
-                    thresholds=((1, "red"),),
-                ),
-                panel(
                     "Background work that died",
                     "Unexpected errors in five minutes, by task.",
                     "short",
                     (f"sum by (task) (increase({P}task_failures_total[5m]))", "{{task}}"),
+                    empty="none",
                     width=6,
                     thresholds=((1, "red"),),
                 ),

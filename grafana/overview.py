@@ -108,8 +108,9 @@ OVERVIEW = Board(
             "What the gateway saves",
             (
                 panel(
-                    "Cache hits",
-                    "Share of look-ups that found something. Disk is asked after memory missed.",
+                    "Cache and mirror hits",
+                    "Share of look-ups that found something: memory and disk hold finished "
+                    "predictions (disk is asked after memory missed), the mirror output files.",
                     "percentunit",
                     (
                         "job_cache:replicate_gateway_cache_hits:ratio_rate5m",

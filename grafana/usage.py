@@ -57,6 +57,28 @@ USAGE = Board(
                     )
                     for label in ("user", "team", "model")
                 ),
+                *(
+                    panel(
+                        f"Images by {label}",
+                        f"Images that predictions made, the ten largest by {label}.",
+                        "short",
+                        (in_range("images", label), f"{{{{{label}}}}}"),
+                        kind="bars",
+                        width=8,
+                    )
+                    for label in ("user", "team", "model")
+                ),
+                *(
+                    panel(
+                        f"Tokens by {label}",
+                        f"Tokens read and written together, the ten largest by {label}.",
+                        "short",
+                        (in_range("tokens", label), f"{{{{{label}}}}}"),
+                        kind="bars",
+                        width=8,
+                    )
+                    for label in ("user", "team", "model")
+                ),
             ),
         ),
         (
@@ -76,23 +98,39 @@ USAGE = Board(
                     (f"3600 * {per_second('cost_usd', 'user', WHO)}", "{{user}}"),
                     stacked=True,
                 ),
+                panel(
+                    "Images per minute by model",
+                    "Images that predictions made.",
+                    "short",
+                    (f"60 * {per_second('images', 'model', WHO)}", "{{model}}"),
+                    stacked=True,
+                ),
+                panel(
+                    "Tokens per minute",
+                    "Tokens that predictions read (input) and wrote (output).",
+                    "short",
+                    (f"60 * {per_second('tokens', 'direction', WHO)}", "{{direction}}"),
+                    stacked=True,
+                ),
             ),
         ),
         (
             "Quotas",
             (
                 panel(
-                    "Quotas used",
-                    "Used and reserved part of each limit in its current window, the twenty "
-                    "fullest: images, tokens, seconds, cost, predictions, requests.",
+                    "Quota left",
+                    "What is left of each limit in its current window, used and reserved taken "
+                    "off, the twenty that are nearest their end: images, tokens, seconds, cost, "
+                    "predictions, requests.",
                     "percentunit",
                     (
-                        f"topk(20, max by (user, metric, per) "
-                        f'({P}quota_used_ratio{{user=~"$user"}}))',
+                        "bottomk(20, clamp_min(1 - max by (user, metric, per) "
+                        f'({P}quota_used_ratio{{user=~"$user"}}), 0))',
                         "{{user}}: {{metric}} per {{per}}",
                     ),
                     kind="bars",
-                    thresholds=((0.75, "yellow"), (0.9, "red")),
+                    base="red",
+                    thresholds=((0.1, "yellow"), (0.25, "green")),
                     highest=1,
                 ),
                 panel(

@@ -20,6 +20,10 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Must name the workers' folder in the environment before prometheus-client is first imported."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS"})
+# What can be counted of these; they begin at zero, so that a graph shows a line from the start and
+# the first of each is an increase to Prometheus.
+_CACHES: Final = ("memory", "disk", "mirror")
+_DELIVERIES: Final = ("delivered", "failed", "dead")
 _NANO: Final = 10**9
 _MICRO: Final = 10**6
 
@@ -102,7 +106,14 @@ class Metrics:
         self.bounded_team = bounded("team", max_users).of
         self._http: dict[tuple[str, str], HttpSeries] = {}
         self._ledger = {kind: self.ledger_duration.labels(kind) for kind in ("read", "write")}
-        self._cache_results: dict[tuple[str, str], Counter] = {}
+        self._cache_results = {
+            (cache, result): self.cache_requests.labels(cache, result)
+            for cache in _CACHES
+            for result in ("hit", "miss")
+        }
+        for result in _DELIVERIES:
+            self.webhook_deliveries.labels(result)
+        self.mirror_files.labels("stored")
         self._page = Page(
             self._registry,
             users,

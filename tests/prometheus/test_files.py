@@ -1,4 +1,4 @@
-"""The dashboards, rules and compose.yaml agree with their sources and with each other."""
+"""The dashboards, rules and runbooks agree with their sources and with each other."""
 
 import json
 import re
@@ -9,7 +9,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # published without types
 
 from gateway.metrics import definitions
-from grafana.generate import BOARDS, files
+from grafana import alerting
+from grafana.generate import BOARDS, all_files, files
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "grafana"
@@ -35,9 +36,9 @@ def expressions() -> list[str]:
     return panels + rules
 
 
-def test_the_dashboards_are_what_the_generator_makes() -> None:
-    for path, text in files().items():
-        assert path.read_text(encoding="utf-8") == text, "run python -m grafana.generate"
+def test_what_grafana_reads_is_what_the_generator_makes() -> None:
+    for path, text in all_files().items():
+        assert path.read_text(encoding="utf-8") == text, "run make dashboards"
     assert {path for path, _ in files().items()} == set((GRAFANA / "dashboards").iterdir())
 
 
@@ -79,6 +80,31 @@ def test_every_recorded_series_that_is_asked_for_is_recorded() -> None:
     assert asked == recorded
 
 
+def test_grafana_watches_the_same_alerts_as_prometheus() -> None:
+    (group,) = read(alerting.FILE)["groups"]
+    # Grafana's scheduler works every ten seconds, and refuses an interval that is no multiple.
+    assert int(group["interval"].removesuffix("s")) % 10 == 0
+    boards = read(GRAFANA / "provisioning" / "dashboards" / "gateway.yml")["providers"][0]
+    assert group["folder"] == boards["folder"]
+    source = read(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"][0]
+    assert len(group["rules"]) == len(alerts())
+    for rule, alert in zip(group["rules"], alerts(), strict=True):
+        query, condition = rule["data"]
+        assert rule["title"] == alert["alert"]
+        assert len(rule["uid"]) <= 40
+        assert query["model"]["expr"] == alert["expr"].strip()
+        assert query["model"]["instant"] is True
+        assert query["datasourceUid"] == source["uid"]
+        assert (condition["refId"], condition["datasourceUid"]) == (rule["condition"], "__expr__")
+        assert rule["for"] == alert["for"]
+        assert rule["labels"] == alert["labels"]
+        assert rule["annotations"]["runbook"] == alert["annotations"]["runbook"]
+        # The only variables that both know are the labels; a value has another name there.
+        variables = set(re.findall(r"\$\w+", rule["annotations"]["summary"]))
+        assert variables <= {"$labels", "$values"}
+    assert len({rule["uid"] for rule in group["rules"]}) == len(group["rules"])
+
+
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     pages = {path for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README"}
     assert {ROOT / rule["annotations"]["runbook"] for rule in alerts()} == pages
@@ -88,34 +114,3 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
         assert page.read_text(encoding="utf-8").startswith(f"# {rule['alert']}\n")
         assert f"[{rule['alert']}]({page.name})" in index
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-
-
-def test_compose_wires_the_three_together() -> None:
-    compose = read(ROOT / "compose.yaml")
-    services = compose["services"]
-    assert set(services) == {"gateway", "prometheus", "grafana"}
-    for service in services.values():
-        for volume in service["volumes"]:
-            source = volume.split(":")[0]
-            assert (
-                (ROOT / source).is_dir()
-                if source.startswith(".")
-                else source in (compose["volumes"])
-            )
-    for name in ("prometheus", "grafana"):
-        assert re.search(r":v?\d+\.\d+\.\d+$", services[name]["image"])
-    scraped = read(GRAFANA / "prometheus" / "prometheus.yml")["scrape_configs"][0]
-    port = services["gateway"]["environment"]["GATEWAY_SERVER__METRICS_PORT"]
-    assert scraped["static_configs"][0]["targets"] == [f"gateway:{port}"]
-    assert not [line for line in services["gateway"]["ports"] if line.endswith(f":{port}")]
-    source = read(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"][0]
-    assert source["url"] == "http://prometheus:9090"
-    used = {
-        panel["datasource"]["uid"]
-        for path in files()
-        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
-        if panel["type"] != "row"
-    }
-    assert used == {source["uid"]}
-    folder = read(GRAFANA / "provisioning" / "dashboards" / "gateway.yml")["providers"][0]
-    assert f"./grafana/dashboards:{folder['options']['path']}:ro" in services["grafana"]["volumes"]
