@@ -234,7 +234,7 @@ def test_two_workers_upload_once_between_them() -> None:
             assert client.get(url.removeprefix("http://gateway.lan:9")).status_code == 200
         advance(gateway, 2 * HOUR)
         gateway.sim.faults.add(Fault("slow", "files.create", seconds=1.0))
-        other = gateway.loop.do(_serve(gateway.app.settings, gateway.clock))
+        other = gateway.loop.do(_serve(gateway.app.settings, gateway.clock, gateway.canary))
         gateway.refresh_keys()
 
         def use(number: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 from gateway.ledger import versions
 from gateway.simulator.operations import OPERATIONS as SIMULATED
 from gateway.upstream.operations import OPERATIONS, Access, Operation
+from tests.support.canary import TOKEN
 from tests.support.running import Running, running
 from tests.support.scripted import Got, Laid, Scripted, scripted
 
@@ -48,7 +49,7 @@ def upstream() -> Iterator[Scripted]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: Scripted) -> Iterator[Running]:
-    env = {"GATEWAY_UPSTREAM__BASE_URL": upstream.url, "GATEWAY_UPSTREAM__TOKEN": "r8_of_theirs"}
+    env = {"GATEWAY_UPSTREAM__BASE_URL": upstream.url, "GATEWAY_UPSTREAM__TOKEN": TOKEN}
     with running(env=env) as gateway:
         yield gateway
 
@@ -151,7 +152,7 @@ def test_bodies_come_through_byte_for_byte(
     (*_, got) = upstream.of(operation.method, path)
     assert got.target == f"{path}?a=%2F&b=c+d&a=2"
     assert got.body == sent
-    assert got.headers["authorization"] == "Bearer r8_of_theirs"
+    assert got.headers["authorization"] == f"Bearer {TOKEN}"
     assert "cookie" not in got.headers
 
 

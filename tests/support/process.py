@@ -6,6 +6,9 @@ For what cannot be shown inside one process: official clients, `kill -9`, how mu
         key = both.add_user("ann")
         both.kill()
         both.start()
+
+When the block ends, all that the gateway logged, counted, stored, sent and answered to the clients
+made here has been looked through for secrets: see tests/support/canary.py.
 """
 
 import contextlib
@@ -24,6 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests.support.canary import TOKEN, Canary, keys_in, looking
 
 T = TypeVar("T")
 
@@ -51,8 +56,9 @@ class Processes:
         self.environment: dict[str, str] = {}
         """What the next start's environment has besides."""
         self._log = (folder / "gateway.log").open("ab")
-        self._simulator = _start_simulator(folder, simulator)
+        self._simulator = _start_simulator(folder, {"token": TOKEN, **simulator})
         self.addresses: dict[str, str] = json.loads(_first_line(self._simulator))
+        self.canary = Canary(self.addresses["token"])
         self._gateway: subprocess.Popen[bytes] | None = None
         self._control = httpx.Client(base_url=self.addresses["control_url"], trust_env=False)
 
@@ -149,6 +155,12 @@ class Processes:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
+        if arguments[:2] == ("keys", "create"):
+            for key in keys_in(done.stdout):
+                self.canary.know(key)
+        else:
+            said = done.stdout + done.stderr
+            self.canary.look(f"what {' '.join(arguments[:2])} prints", said)
         return done.stdout.decode().strip()
 
     def kill(self) -> None:
@@ -201,7 +213,8 @@ class Processes:
         headers = {"Authorization": f"Bearer {key}"}
         options.setdefault("timeout", 60)
         options.setdefault("verify", self.verify())
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
+        client = httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
+        return looking(client, self.canary)
 
     def received(self, **filters: str) -> list[dict[str, Any]]:
         """Return the requests that the simulated Replicate received, oldest first."""
@@ -237,6 +250,30 @@ class Processes:
         found = self.wait_for(done)
         assert found is not None
         return found
+
+    def look_at_life(self) -> None:
+        """Look for secrets in what is gone when the processes are: metrics, requests upstream."""
+        if self.running():
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                page = httpx.get(f"{self.url}/metrics", trust_env=False, verify=self.verify())
+                self.canary.look("the metrics", page.content)
+        for origin in ("api", "delivery", "streams"):
+            # Not read as JSON: it may be many megabytes, and secrets look the same in it.
+            sent = self._control.get("/log", params={"origin": origin}, timeout=60).content
+            if origin == "api":
+                for blank in ("", " "):
+                    due = f'["authorization",{blank}"Bearer {self.canary.token}"]'
+                    sent = sent.replace(due.encode(), b"")
+            self.canary.look(f"a request to upstream's {origin}", sent)
+
+    def look_at_remains(self) -> None:
+        """Look for secrets in what the gateway wrote. The configuration is the operator's."""
+        for log in self.folder.glob("*.log"):
+            self.canary.look(log.name, log.read_bytes())
+        self.canary.look_at_folder(self.data_dir)
+        url = self.environment.get("GATEWAY_STORAGE__DATABASE_URL", "")
+        if url:
+            self.canary.look_at_database(url)
 
     def close(self) -> None:
         """End both processes."""
@@ -284,12 +321,18 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
 def processes(
     toml: str = "", *, host: str = "127.0.0.1", **simulator: object
 ) -> Iterator[Processes]:
-    """Run a simulator (its command line's options as keywords) and a gateway with this file."""
+    """Run a simulator (its command line's options as keywords) and a gateway with this file.
+
+    Fails at the end if a secret was given away.
+    """
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         both = Processes(Path(folder), toml, simulator)
         both.host = host
         try:
             both.start()
             yield both
+            both.look_at_life()
         finally:
             both.close()
+        both.look_at_remains()
+        both.canary.check()

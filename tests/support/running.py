@@ -8,10 +8,14 @@
 
 Both run in a thread with an event loop of its own. The clock is the test's: nothing happens by
 itself until it is moved; `settle` moves it in small steps until something has come true.
+
+When the block ends, all that the gateway answered, logged, counted, stored and sent has been looked
+through for the account's token and for keys: see tests/support/canary.py.
 """
 
 import asyncio
 import contextlib
+import http.client
 import json
 import tempfile
 import threading
@@ -19,19 +23,22 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.app import Gateway, policy_of
 from gateway.clock import Clock
 from gateway.ledger import Connection, Ledger, published
+from gateway.log import ConsoleFormatter, Masker
 from gateway.settings import Settings, load
 from gateway.simulator import Simulator, SimulatorConfig
 from gateway.web.protocol import Protocol
+from tests.support.canary import TOKEN, AnswerLooker, Canary, logged_lines
 from tests.support.clock import ManualClock
 from tests.support.people import make_user
 
@@ -87,6 +94,7 @@ class Running:
     data_dir: Path
     env: dict[str, str]
     served: Served
+    canary: Canary
     config_file: Path | None = None
     _ids: "Iterator[int]" = field(default_factory=lambda: iter(range(10**9)))
 
@@ -129,6 +137,7 @@ class Running:
                 conn, self.clock, name, team=team, plan=plan, role=role, expires_at=expires_at
             )
         )
+        self.canary.know(key)
         self.refresh_keys()
         return key
 
@@ -213,7 +222,7 @@ class Running:
     def start(self) -> None:
         """Start another gateway on the data and port of the one that was stopped."""
         port = int(self.url.rpartition(":")[2])
-        self.served = self.loop.do(_serve(self.app.settings, self.clock, port))
+        self.served = self.loop.do(_serve(self.app.settings, self.clock, self.canary, port))
 
     def stop(self) -> None:
         """Stop the gateway; the simulator stays."""
@@ -234,10 +243,33 @@ class Running:
         stopped.result(0)
 
 
-async def _serve(settings: Settings, clock: Clock, port: int = 0) -> Served:
+class _LookedThrough:
+    """A gateway whose every answer is looked through on its way, whoever asked for it."""
+
+    def __init__(self, app: ASGIApp, canary: Canary) -> None:
+        self._app = app
+        self._canary = canary
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        looker = AnswerLooker(self._canary, scope["method"], scope["path"])
+
+        async def looked_through(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                looker.head(message.get("headers", ()))
+            elif message["type"] == "http.response.body":
+                looker.body(bytes(message.get("body", b"")))
+            await send(message)
+
+        await self._app(scope, receive, looked_through)
+
+
+async def _serve(settings: Settings, clock: Clock, canary: Canary, port: int = 0) -> Served:
     app = Gateway(settings, clock)
     config = uvicorn.Config(
-        app,
+        _LookedThrough(app, canary),
         host="127.0.0.1",
         port=port,
         http=Protocol,
@@ -271,6 +303,18 @@ async def _quietly(server: uvicorn.Server) -> None:
         await server.shutdown()
 
 
+def _scraped(url: str) -> bytes:
+    """Return the metrics as they are told; nothing of a gateway that the test has stopped."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_S)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
+    except OSError:
+        return b""
+    finally:
+        connection.close()
+
+
 @contextlib.contextmanager
 def running(
     toml: str = "",
@@ -279,9 +323,14 @@ def running(
     sim: SimulatorConfig | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
-    """Run a simulator and a gateway with this configuration until the block ends."""
+    """Run a simulator and a gateway with this configuration until the block ends.
+
+    Fails then if a secret was given away.
+    """
     clock = clock or ManualClock()
     sim_config = sim or SimulatorConfig()
+    if sim_config.token == SimulatorConfig().token:
+        sim_config = replace(sim_config, token=TOKEN)
     loop = Loop()
     stack = AsyncExitStack()
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
@@ -296,14 +345,31 @@ def running(
             "GATEWAY_STORAGE__DATA_DIR": str(data_dir),
             **(env or {}),
         }
+        token = settings_env["GATEWAY_UPSTREAM__TOKEN"]
+        canary = Canary(token)
         file = Path(folder) / "gateway.toml"
         file.write_text(toml, encoding="utf-8")
         settings = load(file, settings_env)
-        served = loop.do(_serve(settings, clock))
-        gateway = Running(simulator, sim_config, clock, loop, data_dir, settings_env, served, file)
-        try:
-            yield gateway
-        finally:
-            gateway.stop()
-            loop.do(stack.aclose())
-            loop.close()
+        secrets = [token, *(t.webhook_secret.get_secret_value() for t in settings.teams.values())]
+        with logged_lines(ConsoleFormatter(Masker(secrets), colour=False)) as logged:
+            served = loop.do(_serve(settings, clock, canary))
+            gateway = Running(
+                simulator, sim_config, clock, loop, data_dir, settings_env, served, canary, file
+            )
+            try:
+                yield gateway
+                canary.look("the metrics", _scraped(gateway.url))
+                # What was changed last stands there, and in the database only from the stop on.
+                for wal in data_dir.rglob("*-wal"):
+                    canary.look(f"the file {wal.name}", wal.read_bytes())
+            finally:
+                gateway.stop()
+                sent = simulator.log.entries()
+                loop.do(stack.aclose())
+                loop.close()
+        canary.look("the log", "\n".join(logged.lines).encode(errors="replace"))
+        canary.look_at_folder(data_dir)
+        if settings.storage.database_url:
+            canary.look_at_database(settings.storage.database_url)
+        canary.look_at_upstream(sent)
+        canary.check()

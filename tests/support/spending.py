@@ -28,6 +28,7 @@ from gateway.ledger.usage import UsageLine, report
 from gateway.settings import load
 from gateway.simulator import Simulator, SimulatorConfig
 from gateway.simulator.faults import Fault, FaultKind
+from tests.support.canary import TOKEN, Canary
 from tests.support.clock import ManualClock
 from tests.support.creating import API, predictions_of
 from tests.support.people import make_user
@@ -92,7 +93,9 @@ class Company:
         self.sim_loop = Loop()
         self.stack = AsyncExitStack()
         self.sim = Simulator(
-            SimulatorConfig(enforce_rate_limits=False, output_ttl_s=1e9, keep_log_entries=100),
+            SimulatorConfig(
+                token=TOKEN, enforce_rate_limits=False, output_ttl_s=1e9, keep_log_entries=100
+            ),
             self.clock,
         )
         self.sim_loop.do(self.stack.enter_async_context(self.sim))
@@ -110,8 +113,9 @@ class Company:
                 "GATEWAY_STORAGE__DATA_DIR": str(folder / "data"),
             },
         )
+        self.canary = Canary(self.sim.token)
         self.loop = Loop()
-        self.served: Served = self.loop.do(_serve(self.settings, self.clock))
+        self.served: Served = self.loop.do(_serve(self.settings, self.clock, self.canary))
         self.cut: list[tuple[Loop, Served]] = []
         self.restarts = 0
         self.answers: Counter[int] = Counter()
@@ -124,7 +128,9 @@ class Company:
 
     def add_user(self, number: int) -> str:
         team = f"team{number % TEAMS}"
-        return self.ledger(lambda conn: make_user(conn, self.clock, f"user{number}", team=team))
+        key = self.ledger(lambda conn: make_user(conn, self.clock, f"user{number}", team=team))
+        self.canary.know(key)
+        return key
 
     def ledger(self, work: Callable[[Connection], T]) -> T:
         async def run() -> T:
@@ -172,7 +178,7 @@ class Company:
         loop._thread.join(10)
         self.cut.append((loop, served))
         self.loop = Loop()
-        self.served = self.loop.do(_serve(self.settings, self.clock))
+        self.served = self.loop.do(_serve(self.settings, self.clock, self.canary))
 
     def restart(self) -> None:
         async def stop() -> None:
@@ -181,7 +187,7 @@ class Company:
 
         self.while_time_passes(self.loop, stop())
         self.restarts += 1
-        self.served = self.loop.do(_serve(self.settings, self.clock))
+        self.served = self.loop.do(_serve(self.settings, self.clock, self.canary))
 
     def wish(self) -> tuple[int, str, dict[str, Any]]:
         user = self.random.randrange(USERS)
@@ -407,6 +413,9 @@ def run(seed: int, count: int, per_user: int, team_usd: float) -> tuple[Outcome,
                 made = books[f"user{user}"].predictions
                 if not per_user - company.unsure[user] <= made <= per_user:
                     outcome.overruns.append(f"user{user} was refused with {made} of {per_user}")
+            company.canary.look_at_folder(company.folder / "data")
+            company.canary.look_at_upstream(company.sim.log.entries())
+            company.canary.check()
             return outcome, books
         finally:
             company.close()
