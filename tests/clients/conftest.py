@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.closed_network import ClosedNetwork, closed_network, why_not
+from tests.support.closed_network import (
+    ClosedNetwork,
+    closed_network_or_none,
+    not_closed,
+    why_not,
+)
 from tests.support.process import Processes, processes
 from tests.support.receiving import Receiver, receiver
 from tests.support.tools import must_be_there
@@ -40,12 +45,14 @@ def gateway() -> Iterator[Processes]:
 
 @pytest.fixture(scope="session")
 def network(gateway: Processes) -> Iterator[ClosedNetwork | None]:
-    """The closed network; None where none can be made, which test_closed_network.py says."""
-    if why_not() is not None:
-        yield None
-        return
-    with closed_network(gateway.port) as made:
+    """The closed network; None where none can be made, which every test that wants it then says."""
+    with closed_network_or_none(gateway.port) as made:
         yield made
+
+
+def leaks_not_looked_for() -> None:
+    """Say at the end of a test, which may have passed, that nobody saw what its client reached."""
+    pytest.skip(not_closed(why_not() or "nobody asked for it"))
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +68,7 @@ def closed(base: str, network: ClosedNetwork | None) -> Iterator[None]:
     """Let a test run in the closed network, and fail if it tried to reach anything else."""
     if network is None:
         yield
+        leaks_not_looked_for()
         return
     network.attempts()
     with network.entered():
@@ -69,11 +77,18 @@ def closed(base: str, network: ClosedNetwork | None) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(network: ClosedNetwork | None) -> Run:
+def run(network: ClosedNetwork | None) -> Iterator[Run]:
     """Runs a client's process in the closed network; returns what it prints.
 
     Fails if that process tried to reach anything but the gateway.
     """
+    yield running_in(network)
+    if network is None:
+        leaks_not_looked_for()
+
+
+def running_in(network: ClosedNetwork | None) -> Run:
+    """Return what runs processes in this network, and fails if they try to get out of it."""
 
     def run_closed(
         *command: str,

@@ -57,6 +57,7 @@ def aborted(gateway: Processes, key: str) -> str:
         return str(ended["id"])
 
 
+@pytest.mark.usefixtures("closed")
 def test_python_1_reads_canceled(aborted: str, base: str, key: str) -> None:
     for address in (base, f"{base}/v1"):
         client = Client(api_token=key, base_url=address)

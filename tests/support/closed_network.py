@@ -108,14 +108,20 @@ def _ip(*arguments: str, inside: int | None = None, must: bool = True) -> bool:
     return done.returncode == 0
 
 
+def addresses(place: int = 0) -> tuple[str, str]:
+    """Return the gateway's address in a network of this process and the client's.
+
+    Of those that RFC 2544 keeps for such tests. A process has two places.
+    """
+    high, low = divmod((os.getpid() * 2 + place) % 16384 * 4, 256)
+    return f"198.18.{high}.{low + 1}", f"198.18.{high}.{low + 2}"
+
+
 @contextlib.contextmanager
-def closed_network(port: int) -> Iterator[ClosedNetwork]:
+def closed_network(port: int, place: int = 0) -> Iterator[ClosedNetwork]:
     """Make a network from which only this port of this machine can be reached."""
-    # One small network per test process, of the addresses that RFC 2544 keeps for such tests.
-    number = os.getpid() % 16384
-    high, low = divmod(number * 4, 256)
-    gateway, client = f"198.18.{high}.{low + 1}", f"198.18.{high}.{low + 2}"
-    cable = f"rg{os.getpid()}"
+    gateway, client = addresses(place)
+    cable = f"rg{os.getpid()}{'ab'[place]}"
     watcher = subprocess.Popen(
         [
             *("unshare", "--net", sys.executable, "-m", "tests.support.network_watcher"),
@@ -158,9 +164,19 @@ def _drain(watcher: subprocess.Popen[str]) -> None:
         watcher.stdout.close()
 
 
-def say_so(reason: str) -> str:
-    """Return what is said where no closed network can be made; in CI that is a failure."""
-    text = f"the clients' network is NOT closed: {reason}; what they reach beside is not seen"
+@contextlib.contextmanager
+def closed_network_or_none(port: int, place: int = 0) -> Iterator[ClosedNetwork | None]:
+    """Make such a network; None where none can be made, which in CI is a failure."""
+    reason = why_not()
+    if reason is None:
+        with closed_network(port, place) as made:
+            yield made
+        return
     if must_be_there():
-        raise RuntimeError(text)
-    return text
+        raise RuntimeError(not_closed(reason))
+    yield None
+
+
+def not_closed(reason: str) -> str:
+    """Return what is said of tests that run without a closed network."""
+    return f"THE CLIENT'S NETWORK WAS NOT CLOSED, nobody saw what it reached beside: {reason}"
