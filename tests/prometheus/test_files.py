@@ -109,6 +109,9 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     pages = {path for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README"}
     assert {ROOT / rule["annotations"]["runbook"] for rule in alerts()} == pages
     index = (ROOT / "docs" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    assert "(docs/runbooks/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    deployment = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert "(runbooks/README.md)" in deployment
     for rule in alerts():
         page = ROOT / rule["annotations"]["runbook"]
         assert page.read_text(encoding="utf-8").startswith(f"# {rule['alert']}\n")
