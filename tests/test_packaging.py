@@ -80,7 +80,8 @@ def test_the_image_sets_settings_that_exist_and_runs_as_nobody_special() -> None
     assert settings.server.host == "0.0.0.0"
     assert settings.storage.data_dir == Path("/data")
     assert re.search(r"^USER [1-9]\d*", text, flags=re.MULTILINE)
-    assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", text, flags=re.MULTILINE)
+    base = r"^ARG BASE=\S+/python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}$"
+    assert re.search(base, text, flags=re.MULTILINE)
 
 
 def find_python(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
