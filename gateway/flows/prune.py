@@ -131,7 +131,6 @@ class Prune:
         def work(conn: Connection) -> dict[str, int]:
             workers.forget_old(conn, now - DAY_S)
             return {
-                "attempts": creates.prune(conn, min(now - ATTEMPTS_S, begun)),
                 "stream events": streams.prune(conn, now - STREAMS_S),
                 "webhooks": outbox.prune(
                     conn,
@@ -146,6 +145,11 @@ class Prune:
 
         for kind, count in (await self._ledger.write(work)).items():
             told(kind, count)
+        # With a new month all attempts of the old one go: in pieces, so that nobody waits for them.
+        while count := await self._ledger.write(
+            partial(creates.prune, before=min(now - ATTEMPTS_S, begun), limit=_BATCH)
+        ):
+            told("attempts", count)
         while count := await self._ledger.write(
             partial(
                 predictions.forget,

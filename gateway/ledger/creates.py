@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case
+from sqlalchemy import Connection, bindparam, case, select
 
 from gateway.domain.admission import Admitted, Decision
 from gateway.domain.models import rule_applies
@@ -266,11 +266,15 @@ def release(conn: Connection, create_id: str, now: float) -> bool:
     return _give_back(conn, create_id, RELEASED, now, None)
 
 
-def prune(conn: Connection, before: float) -> int:
-    """Delete attempts made before then whose fate is known; return how many."""
-    return conn.execute(
-        creates.delete().where(creates.c.at < before, creates.c.state.not_in(OPEN))
-    ).rowcount
+def prune(conn: Connection, before: float, limit: int = 1000) -> int:
+    """Delete attempts made before then whose fate is known, the oldest first; return how many."""
+    oldest = (
+        select(creates.c.id)
+        .where(creates.c.at < before, creates.c.state.not_in(OPEN))
+        .order_by(creates.c.at)
+        .limit(limit)
+    )
+    return conn.execute(creates.delete().where(creates.c.id.in_(oldest))).rowcount
 
 
 def find_repeated(

@@ -290,3 +290,16 @@ async def test_an_unknown_cost_is_kept_as_unknown(ledger: Ledger) -> None:
     row = await ledger.read(lambda conn: creates.get(conn, "c1"))
     assert row is not None
     assert row.demand.cost_nano is None
+
+
+async def test_attempts_are_pruned_in_pieces_the_oldest_first(ledger: Ledger) -> None:
+    for place in range(5):
+        name = f"c{place}"
+        await reserve(ledger, reservation(name, at=NOW + place))
+        await ledger.write(partial(creates.refuse, create_id=name, now=NOW + 9, status=422))
+    went = [
+        await ledger.write(lambda conn: creates.prune(conn, before=NOW + 9, limit=2))
+        for _ in range(2)
+    ]
+    left = [await ledger.read(partial(creates.get, create_id=f"c{n}")) for n in range(5)]
+    assert (went, [row is not None for row in left]) == ([2, 2], [False] * 4 + [True])
