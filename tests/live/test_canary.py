@@ -2,7 +2,9 @@
 
 The token and every key are unlike anything else; after a broad run over a simulated Replicate that
 fails in every way, they are looked for in everything that was answered, printed, logged, stored,
-sent upstream or delivered to somebody.
+sent upstream or delivered to somebody. So they are after every other run of the tests, as far as
+the harness sees it (tests/support/canary.py); this one goes where keys are misplaced on purpose,
+and also reads what the command line prints and what webhooks carry.
 """
 
 import base64
@@ -21,11 +23,11 @@ from gateway.cli.commands import Invocation
 from gateway.cli.root import root
 from gateway.clock import SystemClock
 from gateway.upstream.operations import OPERATIONS
+from tests.support.canary import TOKEN, given_away
 from tests.support.creating import FLUX, HELLO_VERSION, create, predictions_of
 from tests.support.process import Processes, processes
 from tests.support.receiving import Receiver, receiver
 
-TOKEN = "r8_CanaryOfTheAccount7Zq9Xw3Vt5Rs1Pn"
 API = "/replicate/v1"
 TOML = """
 [server]
@@ -70,23 +72,6 @@ FAULTS = (
     {"kind": "token_refused"},
     {"kind": "no_credit"},
 )
-
-
-def forms(secret: str) -> list[bytes]:
-    """Return what would give a secret away: a good part of it, plain or as base64."""
-    core = secret.removeprefix("hk-").removeprefix("r8_")
-    parts = {core[:16], core[-16:], core[8:24]}
-    plain = [part.encode() for part in parts]
-    # Whatever stands before it, one of three shifts of the base64 text occurs.
-    coded = [base64.b64encode(b" " * shift + core.encode())[4:24] for shift in range(3)]
-    return plain + coded
-
-
-def given_away(content: bytes, secrets: dict[str, str]) -> list[str]:
-    """Return the names of the secrets that stand in some bytes."""
-    return [
-        name for name, secret in secrets.items() if any(form in content for form in forms(secret))
-    ]
 
 
 @dataclass
@@ -211,6 +196,34 @@ def mistake(drive: Drive, key: str) -> None:
         client.get(f"/replicate/{key}")
         client.get(f"/{key}")
         client.get(f"{API}/models/{key}/{key}/nothing")
+        encoded = "".join(f"%{ord(char):02x}" for char in key)
+        for shown in (key, f"{key}x", f"x{key}", encoded, encoded.replace("%", "%25")):
+            for path in ("models", "predictions", "files", "search", "trainings"):
+                client.get(f"{API}/{path}?q={shown}&{shown}")
+                client.get(f"{API}/{path}/{shown}")
+            client.get(f"/replicate/delivery/replicate.delivery/{shown}/x.png?{shown}")
+            client.get(f"/v1/streams/{shown}")
+            client.get(f"/me/v1/usage?since={shown}")
+            client.get(f"/dashboard/predictions?q={shown}")
+            client.post(f"{FLUX}?{shown}", json={"input": {"prompt": "a fox"}})
+            hook = f"{drive.hook.url}?key={shown}"
+            client.post(FLUX, json={"input": {"prompt": "a fox"}, "webhook": hook})
+        for body in ({"input": {"prompt": key}}, {"input": {}, key: 1}, {"input": key}, [key], key):
+            client.post(FLUX, json=body)
+            client.request("QUERY", f"{API}/models", json=body)
+        client.post(f"{API}/predictions", json={"version": key, "input": {}})
+        names = ("x-api-key", "accept", "cancel-after", "prefer", "idempotency-key", "cookie")
+        for name in (*names, "x-request-id", "user-agent", "referer", "x-forwarded-for", "host"):
+            client.post(FLUX, json={"input": {"prompt": name}}, headers={name: key})
+            client.get(f"{API}/models", headers={name: key})
+        client.request(key, f"{API}/predictions")
+    scrape(drive)
+
+
+def scrape(drive: Drive) -> None:
+    """Read what has been counted so far."""
+    with drive.client(None) as client:
+        assert b"http_requests_total" in client.get("/metrics").content
 
 
 def administrate(drive: Drive, admin: str) -> None:
@@ -291,6 +304,7 @@ def driven() -> Iterator[Drive]:
                     create(client, "queue")
             mistake(drive, keys["ann"])
         administrate(drive, keys["admin"])
+        scrape(drive)
         gateway.wait_for(lambda: len(hook.deliveries) >= 4)
         gateway.stop()
         yield drive
@@ -302,7 +316,9 @@ def kept(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield str(path.relative_to(folder)), str(path.relative_to(folder)).encode()
         if path.is_file():
             yield f"inside {path.relative_to(folder)}", path.read_bytes()
-    for database in folder.rglob("*.sqlite3"):
+    # By what is in them, not by their names: the cache's are called otherwise.
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for database in (path for path in files if path.read_bytes()[:16] == b"SQLite format 3\0"):
         with contextlib.closing(sqlite3.connect(database)) as connection:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             for (table,) in tables.fetchall():
@@ -323,7 +339,7 @@ def test_the_search_would_find_them(driven: Drive, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(f"GET /v1/predictions?key={key}")
     (tmp_path / key).mkdir()
     coded = base64.b64encode(f"ann:{TOKEN}".encode())
-    with contextlib.closing(sqlite3.connect(tmp_path / "x.sqlite3")) as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
         connection.execute("CREATE TABLE notes (text)")
         connection.execute("INSERT INTO notes VALUES (?)", (coded,))
         connection.commit()
