@@ -1,5 +1,6 @@
 """The dashboards, rules and runbooks agree with their sources and with each other."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -55,6 +56,9 @@ def test_every_panel_is_described_and_every_link_leads_somewhere(path: Path) -> 
     assert len({panel["title"] for panel in panels}) == len(panels)
     places = [panel["gridPos"] for panel in board["panels"]]
     assert all(place["x"] + place["w"] <= 24 for place in places)
+    for one, other in itertools.combinations(places, 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
     uids = {json.loads(other.read_text(encoding="utf-8"))["uid"] for other in files()}
     assert {link["url"] for link in board["links"]} == {
         f"/d/{uid}" for uid in uids - {board["uid"]}

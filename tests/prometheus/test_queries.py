@@ -1,5 +1,6 @@
 """Every query of every panel and alert, asked of a real Prometheus that reads a busy gateway."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from grafana.description import PanelOf, Query
-from grafana.generate import BOARDS
+from grafana.generate import BOARDS, files
+from grafana.usage import USAGE
 from tests.prometheus.server import SOURCES, Prometheus, prometheus
 from tests.support.creating import API, create
 from tests.support.process import PATIENCE_S, Processes, free_port, processes
@@ -81,18 +83,18 @@ def work(gateway: Processes, key: str) -> None:
         client.get(f"{API}/models")
 
 
-def concrete(expr: str) -> str:
-    """Return a panel's query as Grafana sends it: everybody, the last five minutes."""
-    for variable in ("$user", "$team", "$model"):
-        expr = expr.replace(variable, ".*")
+def concrete(expr: str, **chosen: str) -> str:
+    """Return a panel's query as Grafana sends it: who was chosen, the last five minutes."""
+    for variable in ("user", "team", "model"):
+        expr = expr.replace(f"${variable}", chosen.get(variable, ".*"))
     return expr.replace("$__rate_interval", "60s").replace("$__range", "300s")
 
 
-def shown(server: Prometheus, panel: PanelOf, query: Query) -> list[dict[str, Any]]:
+def shown(server: Prometheus, panel: PanelOf, query: Query, **chosen: str) -> list[dict[str, Any]]:
     """Return what a panel shows: bars the present, all others the last minute."""
     if panel.kind == "bars":
-        return server.query(concrete(query.expr))
-    return server.last_minute(concrete(query.expr))
+        return server.query(concrete(query.expr, **chosen))
+    return server.last_minute(concrete(query.expr, **chosen))
 
 
 @pytest.mark.parametrize("path", sorted((SOURCES / "rules").glob("*.yml")), ids=lambda p: p.stem)
@@ -139,6 +141,31 @@ def test_every_panel_that_should_have_data_has_some(watched: Watched) -> None:
     while left := empty():
         assert time.monotonic() < until, left
         time.sleep(0.5)
+
+
+def test_what_is_chosen_above_a_dashboard_is_what_is_shown(watched: Watched) -> None:
+    panels = [panel for _, row in USAGE.rows for panel in row]
+    for panel in panels:
+        for query in panel.queries:
+            assert "$user" in query.expr, panel.title
+            # As Grafana writes what was chosen, one or several.
+            some = shown(watched.prometheus, panel, query, user="(ann|zoe)", team="design")
+            assert some, (panel.title, query.expr)
+            none = shown(watched.prometheus, panel, query, user="zoe")
+            assert none == [], (panel.title, query.expr)
+
+
+def test_what_can_be_chosen_and_what_is_marked_is_asked_for_rightly(watched: Watched) -> None:
+    for path in files():
+        board = json.loads(path.read_text(encoding="utf-8"))
+        for variable in board["templating"].get("list", []):
+            asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
+            assert asked is not None
+            assert any(
+                series["metric"].get(asked[2]) for series in watched.prometheus.query(asked[1])
+            )
+        (marks,) = board["annotations"]["list"]
+        watched.prometheus.query(marks["expr"])
 
 
 def test_every_number_is_a_number(watched: Watched) -> None:
