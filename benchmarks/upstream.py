@@ -1,9 +1,9 @@
 """A thousand impatient clients against the real service's limits: `make bench-upstream`.
 
 A simulated Replicate that enforces its limits, a gateway, and clients, each in processes of their
-own. Two scenes: 1,000 clients poll 300 running predictions every half second for a minute; and one
-user's burst of 500 creates beside another's create every two seconds. `--scale 0.1` is a tenth of
-everything, limits included.
+own. Two scenes: 1,000 clients poll 300 running predictions every half second for a minute, while
+nobody asks for 30 more; and one user's burst of 500 creates beside another's create every two
+seconds. `--scale 0.1` is a tenth of everything, limits included.
 """
 
 import argparse
@@ -17,15 +17,19 @@ import time
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from gateway.clock import SystemClock
 from gateway.domain.facts import parse_time
+from gateway.ledger import Ledger, predictions
 from tests.support.process import Processes, processes
 
 SLOW = "/replicate/v1/models/simulated/slow/predictions"
+UNNOTICED_AFTER_S = 10.0
 TERMINAL = {"succeeded", "failed", "canceled", "aborted"}
 
 
@@ -35,7 +39,8 @@ class Watching:
 
     sent_by_clients: int = 0
     seen_by_upstream: int = 0
-    most_in_a_minute: int = 0
+    most_requests_in_a_minute: int = 0
+    most_creates_in_a_minute: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     view_age_median: float = 0.0
     view_age_p95: float = 0.0
@@ -43,6 +48,12 @@ class Watching:
     end_lag_p95: float = 0.0
     answer_median: float = 0.0
     ends: int = 0
+    silent_lag_median: float = 0.0
+    """How long the end of what nobody asks for went unnoticed."""
+    silent_lag_most: float = 0.0
+    silent_ends: int = 0
+    silent_unnoticed: int = 0
+    """How many ended more than ten seconds before the scene did, and nobody knows."""
     gateway_cpu_s: float = 0.0
 
     @property
@@ -66,6 +77,7 @@ class Size:
     """How large the scenes are."""
 
     predictions: int
+    silent: int
     clients: int
     seconds: float
     burst: int
@@ -76,6 +88,7 @@ class Size:
     def of(cls, scale: float, seconds: float) -> "Size":
         return cls(
             predictions=round(300 * scale),
+            silent=max(6, round(30 * scale)),
             clients=round(1000 * scale),
             seconds=seconds,
             burst=round(500 * scale),
@@ -90,6 +103,7 @@ def toml(size: Size, workers: int) -> str:
         f"[server]\nworkers = {workers}\n"
         f"[upstream]\ncreates_per_minute = {size.creates_per_minute}\n"
         f"requests_per_minute = {size.requests_per_minute}\n"
+        "[webhooks]\nallow_private_addresses = true\n"
     )
 
 
@@ -103,23 +117,31 @@ async def watch(gateway: Processes, key: str, size: Size) -> Watching:
     async with aiohttp.ClientSession(
         gateway.url, headers=headers, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
     ) as session:
-        creating = 60 * size.predictions / size.creates_per_minute
+        count = size.predictions + size.silent
+        creating = 60 * count / size.creates_per_minute
         begun = time.time()
+        silent: set[str] = set()
 
         async def create(number: int) -> None:
-            await asyncio.sleep(creating * number / size.predictions)
+            await asyncio.sleep(creating * number / count)
+            asked_for = number >= size.silent
             # Some end during the minute, the others run on.
-            lasts = creating - (time.time() - begun) + dice.uniform(0.1, 2.0) * size.seconds
-            body = {"input": {"seconds": round(lasts, 3)}}
+            part = dice.uniform(0.1, 2.0 if asked_for else 0.6)
+            lasts = creating - (time.time() - begun) + part * size.seconds
+            body: dict[str, object] = {"input": {"seconds": round(lasts, 3)}}
+            if not asked_for and number % 2:
+                body["webhook"] = "http://127.0.0.1:9/nobody"
             async with session.post(SLOW, json=body) as answer:
                 document = await answer.json()
                 made[document["id"]] = document
+            if not asked_for:
+                silent.add(document["id"])
 
-        await asyncio.gather(*(create(number) for number in range(size.predictions)))
+        await asyncio.gather(*(create(number) for number in range(count)))
         views: list[tuple[str, float]] = []
         waits: list[float] = []
         ended: dict[str, list[float]] = {}
-        names = sorted(made)
+        names = sorted(made.keys() - silent)
         start = time.time()
         until = start + size.seconds
         burnt = _cpu_seconds(gateway)
@@ -146,6 +168,7 @@ async def watch(gateway: Processes, key: str, size: Size) -> Watching:
         await asyncio.gather(*(client(number) for number in range(size.clients)))
         found.gateway_cpu_s = _cpu_seconds(gateway) - burnt
     _judge(gateway, found, start, until, views, waits, ended)
+    await _judge_silent(gateway, found, silent, start, until)
     return found
 
 
@@ -161,9 +184,10 @@ def _judge(
     log = gateway.received(origin="api")
     times = sorted(entry["at"] for entry in log)
     found.seen_by_upstream = sum(start <= at <= until for at in times)
-    found.most_in_a_minute = max(
-        bisect.bisect_right(times, at + 60) - place for place, at in enumerate(times)
-    )
+    creates = [entry["at"] for entry in log if entry["operation"].endswith(".create")]
+    requests = [entry["at"] for entry in log if not entry["operation"].endswith(".create")]
+    found.most_creates_in_a_minute = _most_in_a_minute(creates)
+    found.most_requests_in_a_minute = _most_in_a_minute(requests)
     lists: list[float] = []
     looks: dict[str, list[float]] = {}
     for entry in sorted(log, key=lambda entry: entry["at"]):
@@ -188,6 +212,28 @@ def _judge(
     found.ends = len(lags)
     if lags:
         found.end_lag_median, found.end_lag_p95 = statistics.median(lags), _p95(lags)
+
+
+async def _judge_silent(
+    gateway: Processes, found: Watching, silent: set[str], start: float, until: float
+) -> None:
+    async with Ledger("", SystemClock(), folder=gateway.data_dir) as ledger:
+        rows = [
+            await ledger.read(partial(predictions.get, prediction_id=one)) for one in sorted(silent)
+        ]
+    lags = []
+    for row in rows:
+        assert row is not None
+        happened = _seconds(gateway.steer("GET", f"/predictions/{row.id}")["completed_at"] or "")
+        if not start < happened < until:
+            continue
+        if row.settled_at is not None:
+            lags.append(row.settled_at - happened)
+        elif happened < until - UNNOTICED_AFTER_S:
+            found.silent_unnoticed += 1
+    found.silent_ends = len(lags)
+    if lags:
+        found.silent_lag_median, found.silent_lag_most = statistics.median(lags), max(lags)
 
 
 async def queue(gateway: Processes, keys: tuple[str, str], size: Size) -> Queueing:
@@ -238,6 +284,11 @@ def _cpu_seconds(gateway: Processes) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _most_in_a_minute(moments: list[float]) -> int:
+    times = sorted(moments)
+    return max(bisect.bisect_right(times, at + 60) - place for place, at in enumerate(times))
 
 
 def _p95(values: list[float]) -> float:

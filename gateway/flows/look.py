@@ -40,8 +40,8 @@ POLL_PATIENCE_S = 2.0
 
 STEP_S = 0.05
 
-_MOVED_ON = "what has moved on"
-"""A place in line of its own, beside the users'."""
+_MOVED_ON = "what has moved on: "
+"""Each has a place in line of its own, beside the users'."""
 
 
 class PredictionVanished(Exception):
@@ -196,7 +196,7 @@ class Look:
                 if await self._statuses.one(row):
                     return Looked(replace(row, snapshot_at=asked_at), body, How.LOOKED)
                 # It has moved on, most likely to its end: not behind all that have not.
-                turn = _MOVED_ON
+                turn = _MOVED_ON + row.id
             answer = await self._upstream.call(
                 OPERATIONS[name],
                 f"/v1/{row.kind}s/{row.id}",

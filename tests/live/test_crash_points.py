@@ -1,6 +1,9 @@
 """Killed at the worst moments under load: nothing is lost, doubled, or given to somebody else.
 
-`CRASH_ROUNDS=5 CRASH_MOMENTS=20` is the full size; by default each point is tried once.
+By default each point is tried once, and four moments, with one worker and with four. The full size,
+a quarter of an hour of it:
+
+    CRASH_ROUNDS=5 CRASH_MOMENTS=20 make test TESTS=tests/live/test_crash_points.py
 """
 
 import asyncio

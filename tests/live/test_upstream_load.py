@@ -11,11 +11,14 @@ def test_a_hundred_impatient_clients_cost_upstream_no_more_than_a_few() -> None:
     size = Size.of(0.1, seconds=15)
     found = run_watching(size, workers=1)
     assert set(found.statuses) == {200}
-    assert found.most_in_a_minute <= size.requests_per_minute + size.creates_per_minute
-    assert found.spared >= 0.9  # 95 % at full size, where the limits are what they really are
+    assert found.most_requests_in_a_minute <= size.requests_per_minute
+    assert found.most_creates_in_a_minute <= size.creates_per_minute
+    assert found.spared >= 0.95
     assert found.view_age_median < 2
     assert found.ends > 0
-    assert found.end_lag_median < 3  # 2 s at full size; here a look a fifth of a second is all
+    assert found.end_lag_median < 2
+    # The crowd does not keep the gateway from learning what nobody asks for.
+    assert found.silent_ends >= size.silent // 2
 
 
 @pytest.mark.slow
