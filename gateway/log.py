@@ -80,7 +80,7 @@ _RULES = (
         r"/v1/\1/" + _MASK,
     ),
     _Rule(
-        tuple(name + sign for name in _QUERY_NAMES for sign in ("=", "%3d")),
+        ("=", "%3d"),  # few lines have one of them, and to look for every name is dear
         re.compile(rf"(?i)({'|'.join(_QUERY_NAMES)})(=|%3d)[^\s&\"'<>#,;)\]}}]+"),
         r"\1\2" + _MASK,
     ),
@@ -262,8 +262,11 @@ class ConsoleFormatter(logging.Formatter):
         line = head + (said if said.isprintable() else said.translate(_CONTROL))
         if trusted is not None:
             for name, value in trusted.items():
-                if value is not None and value != "" and name not in _SAID:
-                    line += f" {name}={value}"
+                if value is None or value == "" or name in _SAID:
+                    continue
+                if name == "route" and f" {value} " in said:
+                    continue  # an address without parts that vary is its own route
+                line += f" {name}={value}"
         for name in ("user", "request_id"):
             if value := getattr(record, name, ""):
                 line += f" {name}={value}"

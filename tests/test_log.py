@@ -173,6 +173,19 @@ def test_a_line_of_trusted_fields_has_its_message_masked_all_the_same(
         assert json.loads(text)["bytes"] == 0
 
 
+def test_people_read_a_route_only_where_it_says_more_than_the_address(start: Start) -> None:
+    out = start("console")
+    for path, route in [("/me/x", "/me/x"), ("/x/1", "/x/{id}"), ("/no", "unmatched")]:
+        log.emit_fields(
+            logging.getLogger("gateway.access"), logging.INFO, f"GET {path} 200", {"route": route}
+        )
+    assert [line.partition(" 200")[2] for line in out.getvalue().splitlines()] == [
+        "",
+        " route=/x/{id}",
+        " route=unmatched",
+    ]
+
+
 def test_a_line_of_trusted_fields_below_the_level_is_not_written(start: Start) -> None:
     out = start("console")
     log.emit_fields(logging.getLogger("gateway.access"), logging.DEBUG, "x", {})
