@@ -38,10 +38,16 @@ per_input_token = 0.00000005
 per_output_token = 0.00000025
 """
 
+LEAVES = (
+    "In autumn a tree takes back the green of its leaves before they fall.\n\n"
+    "What stays is yellow, and was there all along. Red is made anew, on bright and cold days: "
+    "it shields the leaf from light while the rest is carried away."
+)
 OTHERS = (
     ("meta/meta-llama-3-8b-instruct", {"prompt": "Why is the sky blue?"}),
     ("simulated/clip", {"prompt": "a ball rolls by", "frames": 24, "output_format": "webm"}),
     ("simulated/speech", {"text": "good morning", "seconds": 3}),
+    ("simulated/echo", {"prompt": "Why do leaves turn red?", "value": LEAVES}),
     ("simulated/nested", {"prompt": "a cover and two masks"}),
     ("simulated/echo", {"value": {"label": "cat", "score": 0.97}}),
     ("simulated/hostile", {"prompt": "a drawing with a script in it"}),
