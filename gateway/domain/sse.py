@@ -1,8 +1,8 @@
 """Server-sent events: read as bytes arrive, written again, output URLs in them rewritten.
 
 The format is that of the HTML standard's event streams. An event that needs no change is passed on
-in the very lines that upstream sent (``Event.raw``); comments are dropped, heartbeats being each
-hop's own business.
+in the very bytes that upstream sent (``Event.raw``), line ends and comments in it included.
+Comments between events are dropped, heartbeats being each hop's own business.
 """
 
 import re
@@ -54,6 +54,8 @@ class EventParser:
         self._scanned = 0
         """So much of the buffer is known to hold no line end."""
         self._lines: list[bytes] = []
+        self._raw: list[bytes] = []
+        """The same lines as they came, with their ends, and comments among them."""
         self._size = 0
         self._at_start = True
 
@@ -72,17 +74,20 @@ class EventParser:
             if end is None or (end[0] == b"\r" and end.end() == len(self._buffer)):
                 break
             line = bytes(self._buffer[position : end.start()])
+            ending = end[0]
             position = scan = end.end()
-            if line.startswith(b":"):
+            if line.startswith(b":") and not self._lines:
                 continue
+            self._raw.append(line + ending)
             if line:
                 self._size += len(line)
-                self._lines.append(line)
+                if not line.startswith(b":"):
+                    self._lines.append(line)
                 self._check_size(0)
             else:
                 if self._lines:
-                    events.append(_event(self._lines))
-                self._lines = []
+                    events.append(_event(self._lines, b"".join(self._raw)))
+                self._lines, self._raw = [], []
                 self._size = 0
         del self._buffer[:position]
         self._scanned = max(len(self._buffer) - 1, 0)
@@ -163,7 +168,7 @@ def _rendered(event: Event) -> Event:
     return replace(event, raw=render(event))
 
 
-def _event(lines: list[bytes]) -> Event:
+def _event(lines: list[bytes], raw: bytes) -> Event:
     name, event_id, retry = "", None, None
     data: list[str] = []
     for line in lines:
@@ -177,5 +182,7 @@ def _event(lines: list[bytes]) -> Event:
             event_id = value
         elif key == b"retry" and value.isascii() and value.isdigit() and len(value) < 10:
             retry = int(value)
-    raw = b"\n".join(lines) + b"\n\n"
+    if raw.endswith(b"\r"):
+        # By itself, such an end could still become half of a pair: nobody could read it alone.
+        raw = b"\n".join(lines) + b"\n\n"
     return Event(name or "message", "\n".join(data), event_id, retry, raw)
