@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ import httpx
 from sqlalchemy import select
 
 from gateway.ledger import Connection, Ledger, creates, quotas
+from gateway.ledger.tables import creates as create_table
 from gateway.ledger.tables import predictions as prediction_table
 from gateway.ledger.usage import UsageLine, report
 from gateway.settings import load
@@ -81,6 +83,42 @@ class Outcome:
     seconds: float
     usage: list[UsageLine]
     overruns: list[str] = field(default_factory=list)
+    refusals: int = 0
+    """How many refusals were held against the books."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A create that a quota refused: by which rule, between which instants, for what more."""
+
+    user: int
+    metric: str
+    shared: bool
+    models: tuple[str, ...]
+    began_at: float
+    ended_at: float
+    needed: int
+
+
+_EXPECTED = re.compile(r"expected to take (\$?)([\d.,]*\d)")
+_UNITS = {"cost_usd": 10**9, "predict_seconds": 10**6}
+
+
+def refusal_of(user: int, body: dict[str, Any], began_at: float, ended_at: float) -> Refusal:
+    """Read a refusal as the client has it."""
+    said = _EXPECTED.search(body["detail"])
+    # Where nothing is left nothing is said of it: more than nothing it was.
+    needed = Decimal(0) if said is None else Decimal(said[2].replace(",", ""))
+    quota = body["quota"]
+    return Refusal(
+        user,
+        quota["metric"],
+        quota["scope"] == "team",
+        tuple(quota["models"]),
+        began_at,
+        ended_at,
+        max(1, int(needed * _UNITS.get(quota["metric"], 1))),
+    )
 
 
 class Company:
@@ -120,6 +158,7 @@ class Company:
         self.restarts = 0
         self.answers: Counter[int] = Counter()
         self.refused: defaultdict[str, set[int]] = defaultdict(set)
+        self.refusals: list[Refusal] = []
         self.unsure: Counter[int] = Counter()
         """By user: attempts that may have been counted for a while without making anything."""
         self.running: list[tuple[int, str]] = []
@@ -205,6 +244,7 @@ class Company:
 
     def create(self, wish: tuple[int, str, dict[str, Any]]) -> None:
         user, model, given = wish
+        began_at = self.clock.now()
         try:
             answer = self.client.post(
                 f"{self.served.url}{predictions_of(model)}",
@@ -222,6 +262,8 @@ class Company:
         elif answer.status_code == 402:
             rule = "predictions" if "predictions per month" in answer.json()["detail"] else "other"
             self.refused[rule].add(user)
+            refusal = refusal_of(user, answer.json(), began_at, self.clock.now())
+            self.refusals.append(refusal)
 
     def cancel(self, which: tuple[int, str]) -> None:
         user, made = which
@@ -340,6 +382,75 @@ def expected(sim: Simulator) -> dict[str, Sum]:
     return dict(sums)
 
 
+TRUTHS = {
+    "predictions": ("est_predictions", "est_predictions"),
+    "predict_seconds": ("predict_us", "est_predict_us"),
+    "images": ("images", "est_images"),
+    "cost_usd": ("cost_nano", "est_cost_nano"),
+}
+"""By metric: where the truth about a prediction stands, and where what was reserved for it."""
+
+
+def wrongly_refused(company: Company) -> list[str]:
+    """Name each refusal at a time at which the create would have fitted.
+
+    What was taken then is worked out anew, from rows that know nothing of counters: the most that
+    it can have been between the request's beginning and its answer.
+    """
+    limits: dict[tuple[str, bool, tuple[str, ...], int], Decimal] = {
+        (quota.metric, shared, tuple(quota.models), number): quota.limit
+        for number in range(TEAMS)
+        for shared, quotas_ in (
+            (False, company.settings.plans["default"].quotas),
+            (True, company.settings.teams[f"team{number}"].quotas),
+        )
+        for quota in quotas_
+    }
+
+    def work(conn: Connection) -> list[str]:
+        made = [dict(row) for row in conn.execute(select(prediction_table)).mappings()]
+        tried = [
+            dict(row)
+            for row in conn.execute(
+                select(create_table).where(create_table.c.state != "recorded")
+            ).mappings()
+        ]
+        found = []
+        for one in company.refusals:
+            number = one.user % TEAMS
+            limit = limits[one.metric, one.shared, one.models, number]
+            units = int(limit * _UNITS.get(one.metric, 1))
+            truth, estimate = TRUTHS[one.metric]
+
+            def theirs(row: dict[str, Any], one: Refusal = one, number: int = number) -> bool:
+                owner = (
+                    row["team"] == f"team{number}"
+                    if one.shared
+                    else row["user_name"] == f"user{one.user}"
+                )
+                return owner and (not one.models or row["model"] in one.models)
+
+            taken = 0
+            for row in made:
+                if not theirs(row) or row["charged_at"] > one.ended_at:
+                    continue
+                amounts = []
+                if row["settled_at"] <= one.ended_at:
+                    amounts.append(row[truth] or 0)
+                if row["settled_at"] >= one.began_at:
+                    amounts.append(row[estimate] or 0)
+                taken += max(amounts)
+            for row in tried:
+                over = row["finished_at"] is not None and row["finished_at"] < one.began_at
+                if theirs(row) and row["at"] <= one.ended_at and not over:
+                    taken += row[estimate] or 0
+            if taken + min(one.needed, units) <= units:
+                found.append(f"refused though it fitted: {one}, {taken} taken of {units}")
+        return found
+
+    return company.ledger(work)
+
+
 def overruns(company: Company) -> list[str]:
     """Name each budget that was overrun by more than the estimates of what was in flight erred.
 
@@ -350,12 +461,7 @@ def overruns(company: Company) -> list[str]:
     def work(conn: Connection) -> list[str]:
         found = []
         table = prediction_table.c
-        truths = {
-            "predictions": (table.est_predictions, table.est_predictions),
-            "predict_seconds": (table.predict_us, table.est_predict_us),
-            "images": (table.images, table.est_images),
-            "cost_usd": (table.cost_nano, table.est_cost_nano),
-        }
+        truths = {name: (table[truth], table[guess]) for name, (truth, guess) in TRUTHS.items()}
         limits = {counter.key: counter for counter in quotas.counters_at(conn, company.clock.now())}
         policy = company.served.app.settings
         rules: list[tuple[str, Any]] = []
@@ -363,7 +469,6 @@ def overruns(company: Company) -> list[str]:
             rules += [(f"team:team{n}", quota) for quota in policy.teams[f"team{n}"].quotas]
         users = {key[0] for key in limits if key[0].startswith("user:")}
         rules += [(user, quota) for user in users for quota in policy.plans["default"].quotas]
-        per_unit = {"cost_usd": 10**9, "predict_seconds": 10**6}
         for subject, quota in rules:
             kind, _, name = subject.partition(":")
             owner = table.team if kind == "team" else table.user_id
@@ -379,7 +484,7 @@ def overruns(company: Company) -> list[str]:
             last = max(row[0] for row in rows)
             used = sum(row[2] or 0 for row in rows)
             error = sum(max(0, (row[2] or 0) - (row[3] or 0)) for row in rows if row[1] >= last)
-            limit = int(quota.limit * per_unit.get(quota.metric, 1))
+            limit = int(quota.limit * _UNITS.get(quota.metric, 1))
             if used > limit + error:
                 found.append(f"{subject} {quota.metric}: {used} > {limit} + {error}")
         return found
@@ -407,7 +512,8 @@ def run(seed: int, count: int, per_user: int, team_usd: float) -> tuple[Outcome,
                 restarts=company.restarts,
                 seconds=time.monotonic() - begun,
                 usage=usage,
-                overruns=overruns(company),
+                overruns=[*overruns(company), *wrongly_refused(company)],
+                refusals=len(company.refusals),
             )
             for user in company.refused["predictions"]:
                 made = books[f"user{user}"].predictions
