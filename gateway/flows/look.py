@@ -7,7 +7,7 @@ crowd in front of the account's allowance, readers are served from the account's
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -78,6 +78,21 @@ class _UnderWay:
     def serves(self, *, force: bool) -> bool:
         """Return whether somebody who asks now may have this look's answer."""
         return self.force or not force
+
+
+class _Sent:
+    """When a question went out: what its answer shows is no older, and may be no younger."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.at = clock.now()
+
+    def taken(self) -> Sequence[tuple[str, str]]:
+        self.at = self._clock.now()
+        return ()
+
+    def lost(self) -> None:
+        """Nothing to do: it will go out again."""
 
 
 class Look:
@@ -197,15 +212,17 @@ class Look:
                     return Looked(replace(row, snapshot_at=asked_at), body, How.LOOKED)
                 # It has moved on, most likely to its end: not behind all that have not.
                 turn = _MOVED_ON + row.id
+            sent = _Sent(self._clock)
             answer = await self._upstream.call(
                 OPERATIONS[name],
                 f"/v1/{row.kind}s/{row.id}",
                 urgency=urgency,
                 user=turn,
                 max_wait_s=None if read else POLL_PATIENCE_S,
+                turn=sent,
             )
             if answer.status == 200:
-                observed = await self._observe(row, answer.body, final=True, read=read)
+                observed = await self._observe(row, answer.body, final=True, read=read, at=sent.at)
                 return Looked(observed.row, observed.body, How.LOOKED)
             if answer.status == 404:
                 return await self._missing(row, body)

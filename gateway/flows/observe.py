@@ -77,12 +77,15 @@ class Observe:
         self._announce = announce
         self._warn = warn
 
-    async def __call__(self, row: Row, body: bytes, *, final: bool, read: bool = False) -> Observed:
+    async def __call__(
+        self, row: Row, body: bytes, *, final: bool, read: bool = False, at: float | None = None
+    ) -> Observed:
         """Take in `body` for the prediction `row`.
 
         `final` says that a terminal status in it may be believed to come with everything that a
         finished prediction has (it was fetched singly); otherwise a terminal status only makes the
-        follower look at once. `read`: a client waits for it, and will probably ask again.
+        follower look at once. `read`: a client waits for it, and will probably ask again. `at`:
+        when upstream was asked, if that is known.
         """
         told = facts(body)
         files = output_urls(body, self._urls)
@@ -97,7 +100,7 @@ class Observe:
             # Only a document fetched singly ends a prediction; until then it is still running.
             status="processing" if is_terminal(told.status) else told.status,
             rank=status_rank("processing" if is_terminal(told.status) else told.status),
-            at=now,
+            at=now if at is None else at,
             next_look_at=now + wait,
             files=files,
             tell=self._announce.of_row(row, body, ended=False),

@@ -74,6 +74,23 @@ def test_no_cache_forces_a_look_that_those_who_ask_meanwhile_share(gateway: Runn
         assert looks(gateway) - before <= 30
 
 
+def test_no_cache_is_not_content_with_a_look_that_was_under_way_already(gateway: Running) -> None:
+    with gateway.client(gateway.add_user("ann")) as client, ThreadPoolExecutor(2) as pool:
+        made = created(client, "slow", seconds=60)
+        advance(gateway, 0.6)
+        before = looks(gateway)
+        gateway.sim.faults.add(Fault(FaultKind.SLOW, "predictions.get", seconds=1))
+        first = pool.submit(read, client, made)
+        gateway.eventually(lambda: looks(gateway) > before)
+        advance(gateway, 0.5)
+        forced = pool.submit(read, client, made, cache_control="no-cache")
+        gateway.settle(lambda: first.done() and forced.done(), step_s=0.05)
+        assert looks(gateway) == before + 2
+        assert {one.result().headers["cache-status"] for one in (first, forced)} == {
+            f"{NAME}; fwd=miss"
+        }
+
+
 @pytest.mark.parametrize(
     "kind",
     [FaultKind.SERVER_ERROR, FaultKind.BARE_ERROR, FaultKind.RESET_BEFORE, FaultKind.GARBAGE],
