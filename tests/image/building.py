@@ -94,7 +94,7 @@ class Buildah:
     def mount(self) -> tuple[str, Path]:
         """Return a container of the image and where its files lie."""
         container = self("from", "--pull-never", IMAGE)
-        return container, Path(self("mount", container))
+        return container, Path(self("mount", container)).resolve()
 
     def remove(self, container: str) -> None:
         """Take a container away again."""
