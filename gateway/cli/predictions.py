@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import click
 
 from gateway.cli import erasing
+from gateway.cli.amounts import dollars, seconds
 from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
 from gateway.cli.orphans import orphans
 from gateway.cli.output import Column, Record, print_facts, print_json, print_list
 from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.times import instant, iso, stamp
-from gateway.domain.plans import Metric
-from gateway.domain.quota import from_units
 from gateway.flows.show_rows import row_record
 from gateway.ledger import Connection, files
 from gateway.ledger import predictions as rows
@@ -80,7 +79,7 @@ def list_predictions(
             Column("Model", lambda row: row.model or row.version or ""),
             Column("User", lambda row: row.user_name),
             Column("Created (UTC)", lambda row: stamp(row.created_at)),
-            Column("Time", lambda row: _amount(Metric.PREDICT_SECONDS, row.predict_us), right=True),
+            Column("Time", lambda row: seconds(row.predict_us), right=True),
             Column("Cost (estimated)", _cost, right=True),
         ],
         _record,
@@ -143,7 +142,7 @@ def show(session: Session, prediction_id: str, as_json: bool) -> None:
             ("Created", f"{stamp(row.created_at)} UTC"),
             ("Finished", f"{stamp(row.completed_at)} UTC" if row.completed_at else ""),
             ("Removed", f"{stamp(row.removed_at)} UTC" if row.removed_at else ""),
-            ("Time", _amount(Metric.PREDICT_SECONDS, row.predict_us)),
+            ("Time", seconds(row.predict_us)),
             ("Images", str(row.images or "")),
             ("Tokens", _tokens(row)),
             ("Cost (estimated)", _cost(row)),
@@ -180,10 +179,6 @@ def _status(row: Row) -> str:
     return f"{row.status}, removed" if row.removed_at is not None else row.status
 
 
-def _amount(metric: Metric, units: int | None) -> str:
-    return "" if units is None else from_units(metric, units)
-
-
 def _tokens(row: Row) -> str:
     if not row.tokens_in and not row.tokens_out:
         return ""
@@ -194,7 +189,7 @@ def _cost(row: Row) -> str:
     """Of what still runs nothing is known; of what has no price, that it is unknown."""
     if row.settled_at is None:
         return ""
-    return "unknown" if row.cost_nano is None else f"≈ {from_units(Metric.COST_USD, row.cost_nano)}"
+    return "unknown" if row.cost_nano is None else dollars(row.cost_nano)
 
 
 def _record(row: Row) -> Record:

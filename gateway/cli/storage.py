@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gateway.app.accounts import pruning, room_of
 from gateway.cache import Cache
+from gateway.cli import amounts
 from gateway.cli.commands import PROGRAM, Command, Failed, Group, as_json, say
 from gateway.cli.output import print_facts, print_json, print_table
 from gateway.cli.session import Session, with_session
@@ -115,8 +116,11 @@ def mirror_stats(session: Session, as_json: bool) -> None:
         return
     print_facts(
         [
-            ("Stored", f"{found.counts.get('stored', 0):,} files, {found.stored_bytes:,} bytes"),
-            ("Limit", f"{most:,} bytes ({found.stored_bytes / most:.1%} used)"),
+            (
+                "Stored",
+                f"{found.counts.get('stored', 0):,} files, {amounts.size(found.stored_bytes)}",
+            ),
+            ("Limit", f"{amounts.size(most)} ({found.stored_bytes / most:.1%} used)"),
             ("To be fetched", f"{found.counts.get('wanted', 0):,}"),
             ("Too large to keep", f"{found.counts.get('passed', 0):,}"),
             ("Gone", f"{found.counts.get('gone', 0):,}"),
@@ -185,7 +189,9 @@ def cache_stats(session: Session, as_json: bool) -> None:
     if as_json:
         print_json({"entries": items, "bytes": size, "max_bytes": most})
     else:
-        print_facts([("Entries", f"{items:,}"), ("Bytes", f"{size:,} of {most:,}")])
+        print_facts(
+            [("Entries", f"{items:,}"), ("Size", f"{amounts.size(size)} of {amounts.size(most)}")]
+        )
 
 
 @cache.command("clear", example=f"{PROGRAM} cache clear")

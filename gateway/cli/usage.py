@@ -12,14 +12,13 @@ from typing import Literal
 
 import click
 
+from gateway.cli.amounts import dollars, seconds
 from gateway.cli.commands import PROGRAM, Command, say
 from gateway.cli.output import print_json, print_table
 from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.storage import progress
 from gateway.cli.times import instant
 from gateway.domain.instants import date_of
-from gateway.domain.plans import Metric
-from gateway.domain.quota import from_units
 from gateway.flows.report_usage import (
     DEFAULT_SPAN_S,
     Question,
@@ -139,7 +138,7 @@ def _amounts(line: UsageLine) -> list[str]:
         f"{line.predictions:,}",
         f"{line.running:,}",
         f"{line.failed:,}",
-        from_units(Metric.PREDICT_SECONDS, line.predict_us),
+        seconds(line.predict_us),
         f"{line.images:,}",
         f"{line.tokens_in + line.tokens_out:,}",
         _cost(line),
@@ -150,7 +149,7 @@ def _cost(line: UsageLine) -> str:
     cost = cost_of(line)
     if cost is None:
         return "unknown"
-    text = f"≈ {from_units(Metric.COST_USD, cost)}"
+    text = dollars(cost)
     return f"{text} + {line.unpriced:,} unpriced" if line.unpriced else text
 
 
