@@ -90,8 +90,8 @@ def test_a_used_up_budget_names_quota_use_limit_reset_and_contact() -> None:
     assert problem.status == 402
     assert problem.detail == (
         "Your team's quota of $100.00 of estimated cost per month for meta/* has too little left: "
-        "$98.74 used, $0.90 reserved for running predictions, and this one is expected to take $0.50. "
-        "It resets at 2026-02-01 00:00 UTC. Questions: ops@example.org."
+        "$98.74 used, $0.90 reserved for running predictions, and this one is expected to take "
+        "$0.50. It resets at 2026-02-01 00:00 UTC. Questions: ops@example.org."
     )
 
 
