@@ -18,7 +18,7 @@ def not_http() -> Problem:
 
 
 def head_too_large(limit: int) -> Problem:
-    """431: request line and headers are longer than `limit` bytes."""
+    """431: request line and headers are longer than the server reads."""
     return Problem(
         431,
         "Request header fields too large",
@@ -55,7 +55,7 @@ def unsupported_encoding() -> Problem:
 
 
 def body_timed_out(idle_s: float) -> Problem:
-    """408: the client announced a body and then sent nothing of it for `idle_s` seconds."""
+    """408: the client announced a body and then sent nothing of it for too long."""
     return Problem(
         408,
         "Request timed out",

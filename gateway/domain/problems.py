@@ -148,7 +148,7 @@ def too_large(limit: int) -> Problem:
 
 
 def range_not_satisfiable(size: int) -> Problem:
-    """416: the file, of `size` bytes, has none in the range asked for."""
+    """416: the file has no bytes in the range asked for."""
     problem = _final(416, "Range not satisfiable", f"This file has {size:,} bytes")
     return Problem(
         problem.status,
@@ -265,7 +265,7 @@ def too_many_running(running: int, limit: int) -> Problem:
 
 
 def queue_full(retry_after: float, limit: int) -> Problem:
-    """429: the account's allowance of `limit` creates a minute is used up, and the line too long.
+    """429: the account's allowance of creates is used up, and the line too long.
 
     `retry_after` is the honest number of seconds until a create would get its turn.
     """
