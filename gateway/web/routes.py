@@ -54,6 +54,16 @@ class AnyMethod(Route):
         self.methods = None
 
 
+async def front_door(_: Request) -> Response:
+    """Lead whoever opens the bare address to the page for people; tell programs where to go."""
+    return Response(
+        b"The usage page is at /dashboard, the API below /replicate.\n",
+        307,
+        {"location": "/dashboard"},
+        media_type="text/plain",
+    )
+
+
 async def _placeholder(_: Request) -> Response:
     raise HTTPException(404)
 
@@ -69,6 +79,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         *(AnyMethod(f"{app.table.prefix}/{{path:path}}", app) for app in pages.tables),
         AnyMethod("/dashboard", pages.dashboard),
         AnyMethod("/dashboard/{path:path}", pages.dashboard),
+        Route("/", front_door),
         Route("/healthz", pages.alive.healthz),
         Route("/readyz", pages.readiness.readyz),
         Route("/metrics", pages.metrics.page),
@@ -88,7 +99,7 @@ def allowed_methods(path: str, tables: tuple[EndpointApp, ...] = ()) -> tuple[st
         return found.allow if isinstance(found, MethodNotAllowed) else None
     if path.startswith("/dashboard/") and path != "/dashboard/":
         return ("GET", "HEAD", "POST")
-    plain = ("/dashboard", "/dashboard/", "/healthz", "/readyz", "/metrics")
+    plain = ("/", "/dashboard", "/dashboard/", "/healthz", "/readyz", "/metrics")
     return ("GET", "HEAD") if path in plain else None
 
 

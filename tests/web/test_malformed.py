@@ -285,7 +285,7 @@ def said(gateway: Running, sent: bytes) -> tuple[int, dict[str, str], bytes]:
 NOISE: dict[str, bytes] = {
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n",
     "an unknown method": b"BREW /replicate/v1/predictions HTTP/1.1\r\nHost: a\r\n\r\n",
-    "no version": b"GET /\r\n\r\n",
+    "no version": b"GET /nothing\r\n\r\n",
     "an unknown version": b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
     "a blank in the path": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "a header without a colon": b"GET / HTTP/1.1\r\nHost a\r\n\r\n",
