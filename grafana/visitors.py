@@ -56,16 +56,24 @@ class Visitor:
                 return refused.code, refused.read()
 
 
-def host(url: str, key_file: Path) -> Visitor:
-    """Wait for the key that a demo makes, and until it opens; return its holder, an admin."""
-    while True:
-        try:
-            found = Visitor(url, key_file.read_text(encoding="ascii").strip())
-            if found.key and found.ask("GET", "/admin/v1/users")[0] == 200:
-                return found
-        except OSError:
-            pass  # the gateway has not started yet
+def host(url: str, key_file: Path) -> Visitor | None:
+    """Wait for the gateway; return who holds its demo's key, an admin; None if it is no demo."""
+    while not ready(url):
         time.sleep(1)
+    try:
+        found = Visitor(url, key_file.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        return None
+    # A key of an earlier demo opens nothing where there is an account now.
+    return found if found.ask("GET", "/admin/v1/users")[0] == 200 else None
+
+
+def ready(url: str) -> bool:
+    """Return whether the gateway can serve."""
+    try:
+        return Visitor(url, "").ask("GET", "/readyz")[0] == 200
+    except OSError:
+        return False
 
 
 def welcome(admin: Visitor) -> dict[str, Visitor]:
@@ -114,12 +122,12 @@ def main() -> None:
     parser.add_argument("url", help="where the gateway is")
     parser.add_argument("key_file", type=Path, help="where its demo keeps its key")
     parser.add_argument("--pause", type=float, default=6, help="seconds between two visits")
-    parser.add_argument("--account", default="", help="not empty: an account, so nobody visits")
     given = parser.parse_args()
-    if given.account:
+    admin = host(given.url, given.key_file)
+    if admin is None:
         sys.stderr.write("there is a Replicate account: nobody visits at its cost\n")
         return
-    visitors = welcome(host(given.url, given.key_file))
+    visitors = welcome(admin)
     turn = 0
     while True:
         for name, visitor in visitors.items():

@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # published without types
@@ -38,16 +40,10 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 def interpolated(text: str, environment: Mapping[str, str]) -> str:
-    """Return a value as Compose reads it: ${NAME:-default} and ${NAME:+instead}."""
-
-    def value(found: re.Match[str]) -> str:
-        name, sign, other = found.groups()
-        given = environment.get(name, "")
-        if sign == "+":
-            return other if given else ""
-        return given or other
-
-    return re.sub(r"\$\{(\w+):([-+])([^}]*)\}", value, text)
+    """Return a value as Compose reads it: ${NAME:-default}."""
+    return re.sub(
+        r"\$\{(\w+):-([^}]*)\}", lambda found: environment.get(found[1]) or found[2], text
+    )
 
 
 def mounts(service: str) -> dict[str, str]:
@@ -151,27 +147,50 @@ def test_grafana_finds_its_source_its_dashboards_and_its_alerts() -> None:
     assert not provider["options"]["path"].startswith("/var/lib/grafana")
 
 
-def test_nobody_visits_where_there_is_an_account() -> None:
-    visitors = SERVICES["visitors"]
-    done = subprocess.run(
-        command_of_the_visitors(token="r8_something"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
+class Account(BaseHTTPRequestHandler):
+    """A gateway with an account: it is ready, and knows no key of a demo."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200 if self.path == "/readyz" else 401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its base's name
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_nobody_visits_where_there_is_an_account(tmp_path: Path, left_over: bool) -> None:
+    assert "REPLICATE_API_TOKEN" not in json.dumps(SERVICES["visitors"])
+    if left_over:
+        (tmp_path / "key").write_text("hk-of-an-earlier-demo")
+    Account.asked.clear()
+    with HTTPServer(("127.0.0.1", 0), Account) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        python, script, *_ = command_of_the_visitors()
+        url = f"http://127.0.0.1:{gateway.server_port}"
+        done = subprocess.run(
+            [python, script, url, tmp_path / "key"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=True,
+        )
+        gateway.shutdown()
     assert "nobody visits" in done.stderr
-    assert "REPLICATE_API_TOKEN" not in json.dumps(visitors.get("environment", {}))
+    assert Account.asked == ["/readyz", "/admin/v1/users"][: 1 + left_over]
 
 
-def command_of_the_visitors(token: str = "") -> list[str]:
+def command_of_the_visitors() -> list[str]:
     """Return what the visitors' container runs, as a command of this machine."""
     visitors = SERVICES["visitors"]
     python, script = visitors["entrypoint"]
     assert python == "python"
     source = ROOT / mounts("visitors")[script]
-    given = [interpolated(word, {"REPLICATE_API_TOKEN": token}) for word in visitors["command"]]
-    return [sys.executable, str(source), *given]
+    return [sys.executable, str(source), *visitors["command"]]
 
 
 @contextlib.contextmanager
