@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # published without types
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from gateway.metrics import definitions
 from grafana import alerting
@@ -41,6 +43,14 @@ def test_what_grafana_reads_is_what_the_generator_makes() -> None:
     for path, text in all_files().items():
         assert path.read_text(encoding="utf-8") == text, "run make dashboards"
     assert {path for path, _ in files().items()} == set((GRAFANA / "dashboards").iterdir())
+
+
+@pytest.mark.parametrize("path", sorted(files()), ids=lambda path: str(path.stem))
+def test_grafanas_own_model_reads_a_dashboard_and_loses_nothing(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    read_again = Dashboard.from_json(json.loads(text))
+    again = json.loads(json.dumps(read_again, cls=JSONEncoder))
+    assert again == json.loads(text)
 
 
 @pytest.mark.parametrize("path", sorted(files()), ids=lambda path: str(path.stem))
