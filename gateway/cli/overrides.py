@@ -11,8 +11,9 @@ from gateway.domain.models import glob_fault
 from gateway.domain.plans import Metric, Overrides, Per, QuotaRule, Scope, models_key
 from gateway.domain.quota import plain, to_units
 
-_RULE = re.compile(r"(?P<metric>\w+)=(?P<limit>[0-9._]+)/(?P<per>\w+)(?::(?P<models>\S+))?")
-_LIFTED = re.compile(r"(?P<metric>\w+)/(?P<per>\w+)(?::(?P<models>\S+))?")
+_OF = r"(?::(?P<models>[^\s@]+))?(?P<scope>@team)?"
+_RULE = re.compile(r"(?P<metric>\w+)=(?P<limit>[0-9._]+)/(?P<per>\w+)" + _OF)
+_LIFTED = re.compile(r"(?P<metric>\w+)/(?P<per>\w+)" + _OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ def change(overrides: Overrides, wishes: Wishes) -> Overrides:
 
 
 def parse_rule(text: str) -> QuotaRule:
-    """Read METRIC=LIMIT/PER[:MODEL,…], such as cost_usd=20/month. Raises BadParameter."""
+    """Read METRIC=LIMIT/PER[:MODEL,…][@team], such as cost_usd=20/month. Raises BadParameter.
+
+    ``@team`` means the budget that the team shares.
+    """
     found = _RULE.fullmatch(text)
     if found is None:
         raise _bad("--quota", f'"{text}" must be METRIC=LIMIT/PER, such as predictions=500/day')
@@ -74,29 +78,32 @@ def parse_rule(text: str) -> QuotaRule:
         raise _bad("--quota", f'"{found["limit"]}" is no amount') from None
     except ValueError as error:
         raise _bad("--quota", str(error)) from error
-    return QuotaRule(metric, limit, per, models)
+    return QuotaRule(metric, limit, per, models, _scope(found["scope"]))
 
 
 def parse_lifted(text: str) -> tuple[Metric, Per, str, Scope]:
-    """Read METRIC/PER[:MODEL,…], which names a rule without its amount. Raises BadParameter."""
+    """Read METRIC/PER[:MODEL,…][@team], which names a rule without its amount.
+
+    Raises BadParameter.
+    """
     found = _LIFTED.fullmatch(text)
     if found is None:
         raise _bad("--no-quota", f'"{text}" must be METRIC/PER, such as predictions/day')
     models = _globs(found["models"].split(","), "--no-quota") if found["models"] else ()
     metric, per = _metric(found["metric"], "--no-quota"), _per(found["per"], "--no-quota")
-    return metric, per, models_key(models), Scope.USER
+    return metric, per, models_key(models), _scope(found["scope"])
 
 
 def describe(overrides: Overrides) -> list[str]:
     """Write overrides the way in which they are set, for people."""
     lines = [
         f"quota {rule.metric}={plain(rule.metric, rule.limit):f}/{rule.per}"
-        + (f":{rule.models_key}" if rule.models else "")
+        + _suffix(rule.models_key, rule.scope)
         for rule in overrides.rules
     ]
     lines += [
-        f"no quota {metric}/{per}" + (f":{models}" if models else "")
-        for metric, per, models, _ in overrides.lifted
+        f"no quota {metric}/{per}" + _suffix(models, scope)
+        for metric, per, models, scope in overrides.lifted
     ]
     if overrides.unlimited_concurrency:
         lines.append("concurrent unlimited")
@@ -108,6 +115,14 @@ def describe(overrides: Overrides) -> list[str]:
         if globs is not None:
             lines.append(f"{name} {', '.join(globs) or 'nothing'}")
     return lines
+
+
+def _scope(text: str | None) -> Scope:
+    return Scope.USER if text is None else Scope.TEAM
+
+
+def _suffix(models: str, scope: Scope) -> str:
+    return (f":{models}" if models else "") + ("@team" if scope is Scope.TEAM else "")
 
 
 def _metric(text: str, option: str) -> Metric:

@@ -1,24 +1,26 @@
 """`users`: who may use the gateway, in which team, on which plan."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
+from gateway.app.policy import policy_of
 from gateway.cli import banner, erasing
 from gateway.cli.commands import PROGRAM, Failed, Group, as_json, say
 from gateway.cli.names import check_plan, check_team, check_user_name
 from gateway.cli.output import Column, print_json, print_list
-from gateway.cli.overrides import Wishes, change
+from gateway.cli.overrides import Wishes, change, parse_lifted
 from gateway.cli.session import Session, find_user, with_session
 from gateway.cli.times import stamp
 from gateway.cli.user_facts import Standing, print_user, user_facts
 from gateway.domain import webhooks
-from gateway.domain.plans import Overrides, Role
+from gateway.domain.plans import Overrides, Role, effective_plan
 from gateway.flows.show_people import user_record
 from gateway.ledger import Connection
 from gateway.ledger import users as rows
 from gateway.ledger.users import UNSET, UserRow
-from gateway.settings import process_environment
+from gateway.settings import Settings, process_environment
 
 _ROLE = click.Choice([role.value for role in Role])
 
@@ -118,14 +120,15 @@ def show(session: Session, user: str, as_json: bool) -> None:
     "quotas",
     multiple=True,
     metavar="METRIC=LIMIT/PER",
-    help="Another limit than the plan's, or one more; can be given several times.",
+    help="Another limit than the plan's, or one more; can be given several times. After PER, "
+    ":MODELS (patterns, separated by commas) limits it to some, @team to what the team shares.",
 )
 @click.option(
     "--no-quota",
     "no_quotas",
     multiple=True,
     metavar="METRIC/PER",
-    help="Lift a rule of the plan; can be given several times.",
+    help="Lift a rule of the plan, named as in --quota; can be given several times.",
 )
 @click.option(
     "--concurrent", metavar="N", help='How many at the same time (0: none at all), or "unlimited".'
@@ -195,9 +198,18 @@ def set_user(
         return row
 
     row = session.write(work)
+    for text in _vain(row, no_quotas, session.settings):
+        say(f"Note: {row.name}'s plan has no rule {text}: nothing was lifted by that.")
     if concurrent is not None and concurrent.isdigit() and int(concurrent) == 0:
         say(f"Note: 0 at the same time means that {row.name} can start nothing at all.")
     say(f"Changed {row.name}; it holds within a second. To see it: {PROGRAM} users show {row.name}")
+
+
+def _vain(row: UserRow, no_quotas: Sequence[str], settings: Settings) -> list[str]:
+    """Return those of the wishes to lift a rule that no rule of the user's plan answers to."""
+    plan = effective_plan(policy_of(settings), row.plan, row.team)
+    rules = {rule.key for rule in plan.rules}
+    return [text for text in no_quotas if parse_lifted(text) not in rules]
 
 
 @users.command("disable", example=f"{PROGRAM} users disable alice")

@@ -163,6 +163,27 @@ def test_a_users_own_quotas_replace_the_plans(program: Program) -> None:
     assert [each["limit"] for each in shown["standing"]["limits"]] == [100]
 
 
+def test_what_the_team_shares_can_be_overridden_too(program: Program) -> None:
+    text = (program.folder / "gateway.toml").read_text(encoding="utf-8")
+    more = '[plans.lab]\nquotas = [{ metric = "images", limit = 5, per = "day", scope = "team" }]\n'
+    (program.folder / "gateway.toml").write_text(text + more, encoding="utf-8")
+    program.ok("users", "add", "alice", "--team", "research", "--plan", "lab")
+
+    def images() -> list[tuple[int, str]]:
+        limits = program.json("users", "show", "alice")["standing"]["limits"]
+        return [(each["limit"], each["scope"]) for each in limits if each["metric"] == "images"]
+
+    program.ok("users", "set", "alice", "--quota", "images=9/day@team")
+    assert images() == [(9, "team")]
+    assert "quota images=9/day@team" in program.ok("users", "show", "alice")
+    vain = program.run("users", "set", "alice", "--reset", "--no-quota", "images/day")
+    assert "no rule images/day" in vain.stderr
+    assert images() == [(5, "team")]
+    lifted = program.run("users", "set", "alice", "--reset", "--no-quota", "images/day@team")
+    assert "no rule" not in lifted.stderr
+    assert images() == []
+
+
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
