@@ -7,6 +7,7 @@ from gateway.cli.output import Column, Record, print_list
 from gateway.cli.session import Session, with_session
 from gateway.cli.times import iso, stamp
 from gateway.ledger import Connection, creates
+from gateway.ledger.create_rows import DOUBT
 from gateway.ledger.creates import CreateRow
 
 
@@ -19,14 +20,27 @@ from gateway.ledger.creates import CreateRow
     metavar="CREATE_ID ID",
     help="Say which prediction a create became: its user gets it, and is charged for it.",
 )
+@click.option(
+    "--release",
+    metavar="CREATE_ID",
+    help="Say that a create became nothing: its user gets back what it had reserved.",
+)
 @as_json
 @with_session
-def orphans(session: Session, assign: tuple[str, str] | None, as_json: bool) -> None:
+def orphans(
+    session: Session, *, assign: tuple[str, str] | None, release: str | None, as_json: bool
+) -> None:
     """List creates whose fate is unknown because upstream's answer was lost.
 
     Most settle themselves within a minute of Replicate listing what they made, or after five
-    minutes if they made nothing. What could be several users' stays here until it is assigned.
+    minutes if they made nothing. What could be several users', or may have become something whose
+    input cannot be compared any more, stays here until it is assigned or released.
     """
+    if assign is not None and release is not None:
+        raise click.UsageError("either --assign or --release")
+    if release is not None:
+        _release(session, release)
+        return
     if assign is not None:
         _assign(session, *assign)
         return
@@ -56,10 +70,29 @@ def _assign(session: Session, create_id: str, prediction_id: str) -> None:
         return done
 
     if not session.write(work):
-        raise Failed(
-            f"no create {create_id} is in doubt; {PROGRAM} predictions orphans lists those that are"
-        )
+        raise _not_in_doubt(create_id)
     say("Noted. A running gateway fetches the prediction and hands it over within seconds.")
+
+
+def _release(session: Session, create_id: str) -> None:
+    now = session.clock.now()
+
+    def work(conn: Connection) -> bool:
+        row = creates.get(conn, create_id)
+        if row is None or row.state != DOUBT:
+            return False
+        session.note(conn, "predictions.release", create_id, {"user": row.user_name})
+        return creates.release(conn, create_id, now)
+
+    if not session.write(work):
+        raise _not_in_doubt(create_id)
+    say("Noted. What it had reserved is given back.")
+
+
+def _not_in_doubt(create_id: str) -> Failed:
+    return Failed(
+        f"no create {create_id} is in doubt; {PROGRAM} predictions orphans lists those that are"
+    )
 
 
 def _may_be(row: CreateRow) -> str:

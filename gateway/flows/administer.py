@@ -15,6 +15,7 @@ from gateway.domain.names import user_name_fault
 from gateway.domain.plans import DEFAULT_PLAN, Overrides, Policy
 from gateway.flows.answer import Refused
 from gateway.ledger import Connection, Ledger, NameTaken, audit, creates, keys, outbox, usage, users
+from gateway.ledger.create_rows import DOUBT
 from gateway.ledger.keys import KeyInfo
 from gateway.ledger.users import UNSET, Unset, UserRow
 
@@ -216,6 +217,19 @@ class Administer:
                 raise Refused(problems.not_found("create in doubt"))
             detail = {"create_id": create_id}
             self.note(conn, actor, "predictions.assign", prediction_id, detail)
+
+        await self._write(work)
+
+    async def release_orphan(self, actor: Actor, create_id: str) -> None:
+        """Say that a create in doubt became nothing. Raises Refused: 404."""
+        now = self._clock.now()
+
+        def work(conn: Connection) -> None:
+            row = creates.get(conn, create_id)
+            if row is None or row.state != DOUBT:
+                raise Refused(problems.not_found("create in doubt"))
+            creates.release(conn, create_id, now)
+            self.note(conn, actor, "predictions.release", create_id, {"user": row.user_name})
 
         await self._write(work)
 

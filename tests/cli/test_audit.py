@@ -54,6 +54,7 @@ LINES = [
     ("keys create alice --label laptop", "keys.create", "alice"),
     ("predictions delete p1", "predictions.delete", "p1"),
     ("predictions orphans --assign lost p9", "predictions.assign", "p9"),
+    ("predictions orphans --release lost", "predictions.release", "lost"),
     ("webhooks retry --all", "webhooks.retry", "all"),
     ("webhooks retry msg_1", "webhooks.retry", "msg_1"),
     ("webhooks rotate-secret alice", "webhooks.rotate-secret", "alice"),

@@ -96,3 +96,19 @@ def test_orphans_are_shown_with_what_they_may_be_and_can_be_assigned(program: Pr
     program.ok("predictions", "orphans", "--assign", "c1", "p2")
     assert program.json("predictions", "orphans")[0]["assigned"] == "p2"
     assert "p2 (assigned)" in program.ok("predictions", "orphans")
+
+
+def test_an_orphan_that_became_nothing_can_be_released(program: Program) -> None:
+    def doubt(conn: Connection) -> None:
+        for name in ("c1", "c2"):
+            creates.reserve(conn, reservation(name), [], None, lambda _, __: Admitted())
+        creates.doubt(conn, "c1", START)
+
+    in_ledger(program, lambda ledger: ledger.write(doubt))
+    program.fails(1, "predictions", "orphans", "--release", "c2")  # somebody is working on it
+    program.fails(2, "predictions", "orphans", "--release", "c1", "--assign", "c1", "p1")
+    program.ok("predictions", "orphans", "--release", "c1")
+    assert program.json("predictions", "orphans") == []
+    row = in_ledger(program, lambda ledger: ledger.read(lambda conn: creates.get(conn, "c1")))
+    assert row is not None
+    assert row.state == "released"

@@ -180,6 +180,7 @@ def test_storage_is_measured_cleared_and_pruned(admin: httpx.Client) -> None:
     assert admin.post(f"{A}/webhooks/none/retry").status_code == 404
     assert admin.get(f"{A}/orphans").json()["results"] == []
     assert admin.post(f"{A}/orphans/none", json={"prediction_id": "p"}).status_code == 404
+    assert admin.delete(f"{A}/orphans/none").status_code == 404
     assert audit(admin, "cache.clear")
 
 

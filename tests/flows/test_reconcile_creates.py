@@ -295,6 +295,24 @@ def test_what_an_admin_has_assigned_is_not_to_be_had_by_another(gateway: Running
     assert set(states(gateway)) == {("ann", "recorded", made), ("bob", "doubt", None)}
 
 
+def test_an_admin_can_say_over_http_that_a_create_became_nothing(gateway: Running) -> None:
+    ann, bob = gateway.add_user("ann"), gateway.add_user("bob")
+    root = gateway.add_user("root", role="admin")
+    lose(gateway, ann)
+    gateway.sim.faults.add(Fault(FaultKind.RESET_BEFORE, "predictions.create"))
+    fail(gateway, bob)
+    mine = next(row for row in doubted(gateway) if row.user_name == "bob")
+    with gateway.client(root) as admin:
+        assert admin.delete(f"/admin/v1/orphans/{mine.id}").status_code == 204
+        assert admin.delete(f"/admin/v1/orphans/{mine.id}").status_code == 404
+    gateway.settle(count(gateway, "recorded"), most_s=60)
+    assert [(name, state) for name, state, _ in states(gateway)] == [
+        ("ann", "recorded"),
+        ("bob", "released"),
+    ]
+    assert used(gateway) == 1
+
+
 def test_what_waits_for_an_admin_costs_little_however_much_was_made_since() -> None:
     toml = PLAN.replace("100", "1000") + "[upstream]\ncreates_per_minute = 60000"
     with running(toml, sim=SimulatorConfig(enforce_rate_limits=False)) as gateway:

@@ -103,6 +103,17 @@ class Records:
                 tag="predictions",
             ),
             Endpoint(
+                name="release_orphan",
+                method="DELETE",
+                path="/orphans/{create}",
+                summary="Say that a create in doubt became nothing, and give back what it reserved",
+                handler=self._release,
+                answer=None,
+                status=204,
+                errors=(403, 404),
+                tag="predictions",
+            ),
+            Endpoint(
                 name="audit",
                 method="GET",
                 path="/audit",
@@ -178,6 +189,10 @@ class Records:
     async def _assign(self, call: Call) -> Answer:
         wanted = call.sent(shapes.Assignment).prediction_id
         await self.administer.assign_orphan(actor_of(call), call.path["create"], wanted)
+        return done()
+
+    async def _release(self, call: Call) -> Answer:
+        await self.administer.release_orphan(actor_of(call), call.path["create"])
         return done()
 
     async def _audit(self, call: Call) -> Answer:
