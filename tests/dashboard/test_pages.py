@@ -224,6 +224,44 @@ def test_a_form_without_the_sessions_token_changes_nothing(
         assert client.get("/dashboard/keys").text.count('data-label="Key"') == 1
 
 
+def test_every_form_carries_the_sessions_token_and_is_refused_without_it(
+    gateway: Running, root: str
+) -> None:
+    prediction_id = made(gateway, root)
+    with signed_in(gateway, root) as client:
+        own = token_of(client.get("/dashboard").text)
+        user = re.search(r'href="(/dashboard/team/[^"?#]+)"', client.get("/dashboard/team").text)
+        assert user is not None
+        addresses = set()
+        for page in (
+            *(f"/dashboard{one}" for one in (*MEMBER_PAGES, *ADMIN_PAGES)),
+            f"/dashboard/predictions?id={prediction_id}",
+            user[1],
+        ):
+            text = client.get(page).text
+            for action, form in re.findall(
+                r'<form method="post" action="([^"]+)"[^>]*>(.*?)</form>', text, re.DOTALL
+            ):
+                assert f'name="token" value="{own}"' in form, f"{action} on {page}"
+                addresses.add(action)
+        kinds = {re.sub(r"/(?!predictions)[0-9a-z]{10,}", "/x", address) for address in addresses}
+        assert kinds == {
+            "/dashboard/sign-out",
+            "/dashboard/keys",
+            "/dashboard/keys/x/revoke",
+            "/dashboard/predictions/x/erase",
+            "/dashboard/team",
+            "/dashboard/team/x",
+            "/dashboard/team/x/limits",
+            "/dashboard/team/x/disabled",
+            "/dashboard/team/x/keys",
+            "/dashboard/team/x/keys/x/revoke",
+        }
+        for address in addresses:
+            assert client.post(address, data={"name": "x"}).status_code == 403, address
+        assert client.get("/dashboard").status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [

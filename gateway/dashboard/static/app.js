@@ -196,6 +196,10 @@ async function show(address, push) {
     if (selected) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
+  const films = place.querySelectorAll("video");
+  if (push && films.length === 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    films[0].play().catch(() => {}); // the browser may want another click
+  }
   const title = document.getElementById("pane-title");
   if (title) {
     title.focus({ preventScroll: true });
