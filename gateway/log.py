@@ -12,6 +12,7 @@ their own in the json format, `name=value` at the end of the line in the console
 import asyncio
 import json
 import logging
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,9 @@ _QUERY_NAMES = (
 
 
 _MOST_WAITING = 256
+
+SAID_AGAIN_AFTER_S = 60.0
+"""How long a line that any stranger can bring about is not repeated."""
 
 _OWN_API = "/replicate"
 """What stands before the paths of our own API, whose ids are no secrets."""
@@ -187,6 +191,10 @@ def configure(
         library.propagate = True
         library.setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = True
+    server = logging.getLogger("uvicorn.error")
+    for old_filter in server.filters[:]:
+        server.removeFilter(old_filter)
+    server.addFilter(_ServerNoise())
     # Clients that narrate each request, with its address, at the level of ordinary news.
     for name in ("httpx", "httpcore", "alembic", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
@@ -227,6 +235,36 @@ class _Together(logging.StreamHandler[TextIO]):
 
     def _held(self) -> AbstractContextManager[object]:
         return nullcontext() if self.lock is None else self.lock
+
+
+class _ServerNoise(logging.Filter):
+    """Keeps what anybody can make the server say from filling the log."""
+
+    _NO_HTTP = "Invalid HTTP request received."
+    _FAILED = "Exception in ASGI application"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at = -math.inf
+        self._unsaid = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say at most once a minute that something was no HTTP; one line of who was cut off."""
+        if record.msg == self._NO_HTTP:
+            if 0 <= record.created - self._said_at < SAID_AGAIN_AFTER_S:
+                self._unsaid += 1
+                return False
+            if self._unsaid:
+                record.msg += f" So were {self._unsaid} more since this was last said."
+            self._said_at, self._unsaid = record.created, 0
+        elif str(record.msg).startswith(self._FAILED) and record.exc_info:
+            kind = record.exc_info[0]
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                # The server gives up on requests that outlast its shutdown: no fault of theirs.
+                record.msg = "a request was cut off: it outlasted the end of the gateway"
+                record.levelno, record.levelname = logging.WARNING, "WARNING"
+                record.exc_info = record.exc_text = None
+        return True
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -256,3 +256,42 @@ async def test_lines_of_requests_wait_for_each_other_and_for_nothing_else() -> N
         assert [text.count("\n") for text in writes] == [3, 1]
     finally:
         logging.getLogger().handlers[:] = before
+
+
+def test_what_strangers_send_cannot_fill_the_log(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = start("console")
+    server = logging.getLogger("uvicorn.error")
+
+    def at(second: float) -> None:
+        record = server.makeRecord(
+            server.name, logging.WARNING, "", 0, "Invalid HTTP request received.", (), None
+        )
+        record.created = second
+        server.handle(record)
+
+    for count in range(1000):
+        at(5000 + count / 100)
+    assert out.getvalue().count("Invalid HTTP request received.") == 1
+    server.warning("something else")
+    assert "something else" in out.getvalue()
+    at(5000 + log.SAID_AGAIN_AFTER_S)
+    assert out.getvalue().count("Invalid HTTP request received.") == 2
+    assert "So were 999 more since this was last said." in out.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_request_cut_off_at_the_end_is_one_line(start: Start, log_format: LogFormat) -> None:
+    out = start(log_format)
+    server = logging.getLogger("uvicorn.error")
+    for error in (asyncio.CancelledError("Task cancelled"), ValueError("a fault")):
+        try:
+            raise error
+        except BaseException as raised:  # noqa: BLE001 - as the server does
+            server.error("Exception in ASGI application\n", exc_info=raised)
+    cut, fault = out.getvalue().split("\n", 1)
+    assert "a request was cut off" in cut
+    assert "ValueError: a fault" in fault
+    assert "Traceback" not in cut
+    assert "CancelledError" not in out.getvalue()

@@ -66,6 +66,7 @@ MAX_URL: Final = 8192
 API_PREFIX: Final = "/replicate/v1"
 DELIVERY_PREFIX: Final = "/replicate/delivery/"
 
+_DELIVERY_SLASHES: Final = re.compile(r"^/+replicate/+delivery/+")
 _UNRESERVED: Final = "-._~!$&'()*+,;=:@/"
 _STEP_CHAR: Final = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
 # Never in a path: encoded dots, slashes, backslashes and control characters, which some reader on
@@ -269,7 +270,8 @@ class UrlMap:
         found = _loose(url)
         if found is None or found.origin not in _canonical(frozenset(own_origins)):
             return None
-        path = quote(found.path, safe=_UNRESERVED + "%")
+        # A slash too many, as joining addresses by hand leaves it, makes no difference.
+        path = _DELIVERY_SLASHES.sub(DELIVERY_PREFIX, quote(found.path, safe=_UNRESERVED + "%"))
         query = quote(found.query, safe=_UNRESERVED + "?%")
         if path.startswith(DELIVERY_PREFIX):
             try:
@@ -280,6 +282,8 @@ class UrlMap:
         steps = _steps(found.path)
         if steps[:1] != ["replicate"]:
             return None
+        if steps[1:2] == ["delivery"]:
+            return GatewayUnusable("it is not the address of an output file of this gateway")
         return self._api_target(_below_v1(steps[1:]), path, query)
 
     def upstream_file(self, url: str) -> GatewayApiFile | GatewayUnusable | None:

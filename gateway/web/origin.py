@@ -29,7 +29,8 @@ _MAX_KNOWN = 256
 class Origins:
     """Finds the origin of each request.
 
-    `listener` is the origin of the first listener, for clients that name no host (HTTP/1.0).
+    `listener` is the origin of the first listener, for clients that name no host (HTTP/1.0, or an
+    empty Host) where the server does not tell at which of its addresses they arrived.
     `trusted_proxies` are networks in CIDR notation. Raises ValueError for what is not an origin or
     a network.
     """
@@ -79,6 +80,8 @@ class Origins:
         host = _host(scope)
         if self._trusted and (hops := self._hops(scope)):
             scheme, host = _forwarded(scope, hops, scheme, host)
+        if host is None:
+            host = _arrived_at(scope)
         if host is None:
             return self._listener
         known = self._known.get((scheme, host))
@@ -154,6 +157,21 @@ def _host(scope: Scope) -> str | None:
     if len(hosts) > 1:
         raise ProblemError(http_problems.invalid_host())
     return hosts[0].decode("latin-1").strip() or None if hosts else None
+
+
+def _arrived_at(scope: Scope) -> str | None:
+    """Return the address of this machine that the connection goes to, which the client can reach.
+
+    The listener's own may be 0.0.0.0, which nobody can.
+    """
+    server: tuple[str, int | None] | None = scope.get("server")
+    if server is None or server[1] is None:
+        return None  # a socket without addresses
+    address = _address(server[0])
+    if address is None or address.is_unspecified:
+        return None
+    shown = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+    return f"{shown}:{server[1]}"
 
 
 def _listed(scope: Scope, name: bytes) -> list[str]:

@@ -327,6 +327,24 @@ def test_a_delivery_path_never_leads_to_another_host(raw_path: str, raw_query: s
             f"{GATEWAY}/replicate/delivery/replicate.delivery/caf\u00e9.png?a=b",
             GatewayDelivery("https://replicate.delivery/caf%C3%A9.png?a=b"),
         ),
+        *(
+            (f"{GATEWAY}{path}", GatewayDelivery("https://replicate.delivery/a.png"))
+            for path in (
+                "/replicate//delivery/replicate.delivery/a.png",
+                "//replicate/delivery//replicate.delivery/a.png",
+            )
+        ),
+        *(
+            (
+                f"{GATEWAY}{path}",
+                GatewayUnusable("it is not the address of an output file of this gateway"),
+            )
+            for path in (
+                "/replicate/delivery",
+                "/replicate/%64elivery/replicate.delivery/a.png",
+                "/replicate//delivery/replicate.delivery//a.png",
+            )
+        ),
         (f"{GATEWAY}/dashboard", None),
         (f"{GATEWAY}/", None),
         (GATEWAY, None),

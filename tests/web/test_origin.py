@@ -55,6 +55,23 @@ def test_a_client_that_names_no_host_gets_the_listeners_origin() -> None:
     assert origins().of(asked()) == "http://127.0.0.1:8080"
 
 
+@pytest.mark.parametrize("headers", [(), (("host", ""),), (("host", "  "),)])
+@pytest.mark.parametrize(
+    ("server", "origin"),
+    [
+        (("192.168.1.5", 8080), "http://192.168.1.5:8080"),
+        (("::1", 8080), "http://[::1]:8080"),
+        (("127.0.0.1", 80), "http://127.0.0.1"),
+        (("/run/gateway.sock", None), "http://127.0.0.1:8080"),
+        (("0.0.0.0", 8080), "http://127.0.0.1:8080"),
+    ],
+)
+def test_or_the_address_at_which_it_arrived(
+    headers: tuple[tuple[str, str], ...], server: tuple[str, int | None], origin: str
+) -> None:
+    assert origins().of({**asked(*headers), "server": server}) == origin
+
+
 @pytest.mark.parametrize(
     "host",
     [
