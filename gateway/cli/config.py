@@ -14,6 +14,8 @@ from gateway.ledger import Connection
 from gateway.ledger import users as user_rows
 from gateway.settings import shipped_in_force, shown, shown_shipped, shown_toml
 
+_REST = "All other settings count from the next start on."
+
 
 @click.group(cls=Group, example=f"{PROGRAM} config check --config /etc/replicate-gateway.toml")
 def config() -> None:
@@ -67,9 +69,11 @@ def reload(session: Session) -> None:
     for line in warnings:
         say(f"Warning: {line}")
     if news:
-        say("Published: running gateways go by it within a second.")
+        say(f"Published: running gateways go by it within a second. {_REST}")
     else:
-        say("Nothing changed in plans, teams, prices and contact since they were published.")
+        say(
+            f"Nothing changed in plans, teams, prices and contact since they were published. {_REST}"
+        )
 
 
 def strays(conn: Connection, policy: Policy) -> Sequence[str]:

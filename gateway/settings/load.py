@@ -24,6 +24,11 @@ _CHECK_NAME = {"plans": check_name, "teams": check_name, "prices": check_glob}
 _T = TypeVar("_T", bound=BaseModel)
 
 
+def _is_twice(error: tomllib.TOMLDecodeError) -> bool:
+    """Return whether something stands there twice: an example pasted below the shipped file."""
+    return any(words in str(error) for words in ("twice", "overwrite a value", "mutate immutable"))
+
+
 def load(
     config_file: Path | None, env: Mapping[str, str] | None = None, *, for_upstream: bool = True
 ) -> Settings:
@@ -72,7 +77,12 @@ class _Loading:
             reason = (error.strerror or type(error).__name__).lower()
             self._faults.append(Fault(str(path), "", f"cannot be read: {reason}"))
         except tomllib.TOMLDecodeError as error:
-            self._faults.append(Fault(str(path), "", f"is not valid TOML: {error}"))
+            cure = (
+                ": each table and key once; add to the one that is there"
+                if _is_twice(error)
+                else ""
+            )
+            self._faults.append(Fault(str(path), "", f"is not valid TOML: {error}{cure}"))
 
     def settings(self) -> Settings:
         tree = _merged(self._tree, self._overrides.tree)

@@ -252,6 +252,15 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["[plans.default]\n[plans.default]\n", "[server]\nport = 1\nport = 2\n"]
+)
+def test_what_stands_twice_is_told_with_its_cure(tmp_path: Path, text: str) -> None:
+    (line,) = faults(tmp_path, text)
+    assert "is not valid TOML" in line
+    assert "add to the one that is there" in line
+
+
 def test_a_syntax_error_is_told_with_its_line_and_without_the_text(tmp_path: Path) -> None:
     lines = faults(tmp_path, f'[upstream]\ntoken = "{SECRET}\n')
     assert len(lines) == 1
