@@ -123,6 +123,8 @@ class ReadStatuses:
         left = {row.id: row for row in rows if row.kind == "prediction"}
         confirmed: set[str] = set()
         moved_on: set[str] = set()
+        # What others do with the account stands on its list too: more pages than rows never pay.
+        most_pages = min(MOST_PAGES, len(left))
         pages = 0
         try:
             async for page in self._lists.pages("prediction", urgency, user=_NOBODY):
@@ -134,7 +136,7 @@ class ReadStatuses:
                 confirmed |= await self._confirm(same, page.asked_at, read=read)
                 oldest = min((made for _, made in shown.values()), default=0.0)
                 behind = sum(row.created_at <= oldest for row in left.values())
-                if page.last or behind < WORTH or pages >= MOST_PAGES:
+                if page.last or behind < WORTH or pages >= most_pages:
                     break
         except (UpstreamError, InvalidJson) as error:
             _log.warning("statuses could not be read from the list: %s", error)

@@ -9,7 +9,7 @@ import pytest
 from gateway.ledger import Connection, predictions
 from gateway.simulator import Fault, FaultKind, SimulatorConfig
 from gateway.upstream import Upstream, Urgency
-from tests.support.creating import created, predictions_of, read
+from tests.support.creating import HELLO_VERSION, created, predictions_of, read
 from tests.support.running import Running, running
 
 
@@ -177,6 +177,21 @@ def test_what_the_list_does_not_tell_is_not_asked_for_as_if_it_had_ended(
             ("predictions.get", Urgency.POLL),
         }
         gateway.settle(lambda: unsettled(gateway) == 0)
+
+
+def test_a_list_full_of_what_others_made_is_not_read_to_its_end_for_a_few() -> None:
+    with running(sim=SimulatorConfig(enforce_rate_limits=False)) as gateway:
+        with gateway.client(gateway.add_user("ann")) as client:
+            for _ in range(3):
+                created(client, "slow", seconds=100)
+        gateway.clock.advance(1)  # type: ignore[attr-defined]
+        for number in range(900):
+            gateway.sim.create(HELLO_VERSION, {"text": str(number)})
+        gateway.sim.log.clear()
+        let_pass(gateway, 60)
+        assert unsettled(gateway) == 3
+        assert requests(gateway, "predictions.get") >= 9
+        assert requests(gateway, "predictions.list") <= requests(gateway, "predictions.get") + 3
 
 
 def test_who_has_named_a_webhook_waits_as_much_as_who_asks(
