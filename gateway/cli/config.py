@@ -71,9 +71,7 @@ def reload(session: Session) -> None:
     if news:
         say(f"Published: running gateways go by it within a second. {_REST}")
     else:
-        say(
-            f"Nothing changed in plans, teams, prices and contact since they were published. {_REST}"
-        )
+        say(f"Plans, teams, prices and contact are as they were published. {_REST}")
 
 
 def strays(conn: Connection, policy: Policy) -> Sequence[str]:

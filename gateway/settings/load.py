@@ -22,6 +22,7 @@ DEFAULT_FILE = Path("config/gateway.toml")
 _CHECK_NAME = {"plans": check_name, "teams": check_name, "prices": check_glob}
 
 _T = TypeVar("_T", bound=BaseModel)
+_ONCE = "each table and key stands once; add to the one that is there"
 
 
 def _is_twice(error: tomllib.TOMLDecodeError) -> bool:
@@ -77,11 +78,7 @@ class _Loading:
             reason = (error.strerror or type(error).__name__).lower()
             self._faults.append(Fault(str(path), "", f"cannot be read: {reason}"))
         except tomllib.TOMLDecodeError as error:
-            cure = (
-                ": each table and key once; add to the one that is there"
-                if _is_twice(error)
-                else ""
-            )
+            cure = f": {_ONCE}" if _is_twice(error) else ""
             self._faults.append(Fault(str(path), "", f"is not valid TOML: {error}{cure}"))
 
     def settings(self) -> Settings:
