@@ -16,7 +16,12 @@ from tests.browser.pages import (
 from tests.support.running import Running
 from tests.support.webdriver import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),  # a busy machine walks many pages slowly
+    pytest.mark.xdist_group("browser"),
+]
 
 _LOADED = (
     "return [...document.images].every(i => i.loading === 'lazy' || i.complete)"

@@ -6,7 +6,12 @@ from tests.browser.pages import findings, sign_in
 from tests.support.running import Running
 from tests.support.webdriver import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),  # a busy machine walks many pages slowly
+    pytest.mark.xdist_group("browser"),
+]
 
 House = tuple[Running, str, str]
 _ESCAPE = "\ue00c"

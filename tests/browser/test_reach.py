@@ -4,12 +4,17 @@ import re
 
 import pytest
 
-from gateway.ledger import Connection, keys
+from gateway.ledger import Connection, keys, users
 from tests.browser.pages import ADMIN, DESKTOP, MEMBER, findings, overflow, sign_in, small_targets
 from tests.support.running import Running
 from tests.support.webdriver import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),  # a busy machine walks many pages slowly
+    pytest.mark.xdist_group("browser"),
+]
 
 House = tuple[Running, str, str]
 SMALL_PHONE, ZOOMED, TABLET = (360, 740), (640, 430), (900, 1100)
@@ -204,3 +209,60 @@ def test_when_the_session_ends_an_open_page_says_so_and_leads_back(
     following = at_ease.run("return document.querySelector('[name=next]').value")
     assert re.fullmatch(r"/dashboard/predictions\?status=failed", following)
     assert findings(at_ease) == []
+
+
+def test_what_happens_now_changes_on_the_page_of_admins(house: House, at_ease: Browser) -> None:
+    gateway, member, admin = house
+    sign_in(at_ease, gateway, admin)
+    at_ease.open(f"{gateway.url}/dashboard/live")
+    at_ease.run("window.stayed = true")
+    running = "return Number(document.querySelector('#now .figure').textContent)"
+    before = at_ease.run(running)
+    with gateway.client(member) as client:
+        made = client.post(
+            "/replicate/v1/models/simulated/queue/predictions", json={"input": {}}
+        ).json()["id"]
+        at_ease.run("poll()")
+        at_ease.until(f"{running} === {before + 1}")
+        assert at_ease.title.startswith(f"({before + 1}) ")
+        assert made in at_ease.text("#running")
+        client.post(f"/replicate/v1/predictions/{made}/cancel")
+        gateway.finished(client, made)
+    # It is busy, so it asks again by itself.
+    at_ease.until(f"{running} === {before}")
+    assert at_ease.run("return window.stayed")
+
+
+def test_an_admin_finds_limits_and_disables_one_of_many(house: House, at_ease: Browser) -> None:
+    gateway, _, admin = house
+
+    def crowd(conn: Connection) -> None:
+        for number in range(60):
+            name = f"crowd-{number:02d}"
+            users.add_user(conn, id=name, name=name, webhook_secret="", now=0.0)
+
+    gateway.ledger(crowd)
+    key = gateway.add_user("crowd-xy", team="research")
+    sign_in(at_ease, gateway, admin)
+    at_ease.open(f"{gateway.url}/dashboard/team")
+    assert at_ease.run("return document.querySelectorAll('#members tbody tr').length") == 25
+    at_ease.click("nav.pages [rel=next]")
+    at_ease.until("return location.search === '?page=2' && document.readyState === 'complete'")
+    assert "26 to 50 of " in at_ease.text("nav.pages")
+    assert findings(at_ease) == []
+    at_ease.type("[name=q]", "D-X")
+    at_ease.press(_ENTER)
+    at_ease.until("return location.search === '?q=D-X' && document.readyState === 'complete'")
+    assert at_ease.run("return document.querySelectorAll('#members tbody tr').length") == 1
+    at_ease.click("#members tbody a")
+    at_ease.until("return document.querySelector('h1').textContent === 'crowd-xy'")
+    at_ease.type("[name=limit]", "7")
+    at_ease.press(_ENTER)
+    at_ease.until("return document.querySelector('#quotas').textContent.includes('of 7')")
+    with gateway.client(key) as client:
+        gateway.refresh_keys()
+        assert client.get("/me/v1/limits").status_code == 200
+        at_ease.click(".button.danger:not(details *)")
+        at_ease.until("return document.querySelector('.head').textContent.includes('disabled')")
+        gateway.refresh_keys()
+        assert client.get("/me/v1/limits").status_code == 401
