@@ -1,5 +1,6 @@
 """The user of a demo, with a key that stays the same from one start to the next."""
 
+import math
 import os
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from gateway.clock import Clock
 from gateway.domain import keys as domain
 from gateway.domain import webhooks
 from gateway.domain.endings import LOST_AFTER_S
-from gateway.ledger import Connection, Ledger, keys, predictions, users
+from gateway.flows.resolve_inputs import UPSTREAM_BEGAN
+from gateway.ledger import Connection, Ledger, keys, predictions, published, uploads, users
 from gateway.ledger.keys import KeyRow
 
 NAME = "demo"
@@ -48,14 +50,18 @@ async def demo_key(ledger: Ledger, folder: Path, clock: Clock) -> str:
     return key
 
 
-async def forget_what_ran(ledger: Ledger, clock: Clock) -> None:
-    """Let what still ran when the last demo ended be settled as lost at once.
+async def begin_anew(ledger: Ledger, clock: Clock) -> None:
+    """Take in that upstream knows of nothing before now: a simulation begins anew with each start.
 
-    A simulation begins anew with each start; waiting ten minutes for it to remember would be idle.
+    What still ran when the last one ended is settled as lost, without waiting ten minutes for it to
+    be remembered; outputs that become inputs are uploaded again, however young they are.
     """
-    since = clock.now() - LOST_AFTER_S
+    now = clock.now()
+    since = now - LOST_AFTER_S
 
     def work(conn: Connection) -> None:
+        published.correct(conn, UPSTREAM_BEGAN, str(now))
+        uploads.prune(conn, math.inf)
         for row in predictions.rows(conn, predictions.Filter(running=True), limit=_MOST):
             predictions.note_missing(conn, row.id, since)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gateway.cli import banner
 from gateway.cli.commands import PROGRAM, Command, say
 from gateway.cli.demo_data import demo_folder, the_only_demo
-from gateway.cli.demo_user import demo_key, forget_what_ran
+from gateway.cli.demo_user import begin_anew, demo_key
 from gateway.cli.listening import bind
 from gateway.cli.logs import configure_log
 from gateway.cli.server import run_server
@@ -109,7 +109,7 @@ def _serve_demo(session: Session, settings: Settings) -> None:
     with listener, the_only_demo(folder), simulated_replicate(folder) as simulated:
         settings = _simulated_settings(settings, simulated, folder)
         configure_log(settings)
-        session.run(lambda ledger: forget_what_ran(ledger, session.clock), settings)
+        session.run(lambda ledger: begin_anew(ledger, session.clock), settings)
         key = session.run(lambda ledger: demo_key(ledger, folder, session.clock), settings)
         run_server(
             settings,

@@ -19,11 +19,15 @@ from gateway.domain.urls import (
 from gateway.flows.answer import Caller, Refused
 from gateway.flows.present import may_read
 from gateway.flows.reupload_output import LEAST_LEFT_S, Outcome, ReuploadOutput, Unusable
-from gateway.ledger import Ledger, files, uploads
+from gateway.ledger import Connection, Ledger, files, published, uploads
 from gateway.ledger.files import FileRow
 
 OUTPUT_LIVES_S = 3600.0
 """How long upstream keeps an output file after the prediction has ended."""
+
+UPSTREAM_BEGAN = "upstream_began"
+"""Among the ledger's facts: before when upstream knows of nothing. Only a simulation has such a
+time, since each start of it is its first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,13 @@ class ResolveInputs:
         """Return what a URL stands for, if this caller may use it."""
         match url.target:
             case GatewayDelivery(upstream_url):
-                known = await self._ledger.read(partial(files.known, url=upstream_url))
+                known, began = await self._ledger.read(partial(_known, upstream_url))
                 if known is None or (self._key_needed and not _readable(caller, known)):
                     raise _invalid(url, "no such output file")
                 if known.state == "gone" or all(owner.removed_at for owner in known.owners):
                     raise _invalid(url, "this file has been removed")
-                if self._clock.now() <= _ended_at(known) + OUTPUT_LIVES_S - LEAST_LEFT_S:
+                ended = _ended_at(known)
+                if ended >= began and self._clock.now() <= ended + OUTPUT_LIVES_S - LEAST_LEFT_S:
                     return GatewayApi(upstream_url)
             case GatewayApiFile(file_id):
                 upload = await self._ledger.read(partial(uploads.get, file_id=file_id))
@@ -99,6 +104,11 @@ class ResolveInputs:
                 return upstream_url
             case GatewayUnusable(reason):
                 raise _invalid(url, reason)
+
+
+def _known(upstream_url: str, conn: Connection) -> tuple[FileRow | None, float]:
+    began = published.recall(conn, UPSTREAM_BEGAN)
+    return files.known(conn, upstream_url), 0.0 if began is None else float(began)
 
 
 def _readable(caller: Caller, file: FileRow) -> bool:

@@ -1,8 +1,14 @@
-"""What the configuration says about users, published to every worker; and facts made only once."""
+"""What the configuration says about users, published to every worker; and a few small facts."""
 
 from sqlalchemy import Connection, bindparam, select
 
-from gateway.ledger.statements import bump, insert_or_ignore, lock, read_revision
+from gateway.ledger.statements import (
+    bump,
+    insert_or_ignore,
+    insert_or_replace,
+    lock,
+    read_revision,
+)
 from gateway.ledger.tables import facts, state
 
 _READ = select(state.c.revision, state.c.published).where(state.c.id == 1)
@@ -13,6 +19,7 @@ _PUBLISH = (
 )
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 _REMEMBER = insert_or_ignore(facts)
+_CORRECT = insert_or_replace(facts, "value")
 
 
 def publish(conn: Connection, policy_json: str, now: float) -> int:
@@ -36,6 +43,11 @@ def remember(conn: Connection, name: str, value: str) -> str:
     """Keep a small fact that all workers share, such as a secret; who comes first decides it."""
     conn.execute(_REMEMBER.on(conn), {"name": name, "value": value})
     return str(conn.execute(_FACT, {"name": name}).scalar_one())
+
+
+def correct(conn: Connection, name: str, value: str) -> None:
+    """Keep a small fact that may change; who comes last decides it."""
+    conn.execute(_CORRECT.on(conn), {"name": name, "value": value})
 
 
 def recall(conn: Connection, name: str) -> str | None:

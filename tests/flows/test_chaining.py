@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.flows.resolve_inputs import UPSTREAM_BEGAN
+from gateway.ledger import published
 from gateway.simulator import Fault
 from tests.support.running import Running, _serve, running
 
@@ -70,6 +72,22 @@ def test_a_young_output_reaches_upstream_under_its_own_address(gateway: Running)
         assert ended["status"] == "succeeded", ended["error"]
         assert ended["input"] == {"image": url, "prompt": "again"}
         assert uploads(gateway) == 0
+
+
+def test_a_young_output_is_uploaded_again_to_an_upstream_that_has_begun_anew(
+    gateway: Running,
+) -> None:
+    with gateway.client(gateway.add_user("ann")) as client:
+        url = picture(gateway, client)
+        began = str(gateway.clock.now() + 1)
+        gateway.ledger(lambda conn: published.correct(conn, UPSTREAM_BEGAN, began))
+        made = create(client, "image-to-image", {"image": url})
+        assert sent_input(gateway)["image"].startswith(f"{gateway.sim.api_url}/v1/files/")
+        assert gateway.finished(client, made.json()["id"]).json()["status"] == "succeeded"
+
+        advance(gateway, 2)
+        create(client, "echo", {"value": picture(gateway, client)})
+        assert uploads(gateway) == 1
 
 
 def test_after_forty_five_minutes_it_is_uploaded_again_and_fetched(gateway: Running) -> None:
