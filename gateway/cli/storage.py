@@ -1,20 +1,19 @@
 """`mirror`, `cache` and `prune`: what is kept on disk, and what goes."""
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 import click
-from rich.console import Console
 
 from gateway.app.accounts import pruning, room_of
 from gateway.cache import Cache
 from gateway.cli import amounts
 from gateway.cli.commands import PROGRAM, Command, Failed, Group, as_json, say
 from gateway.cli.output import print_facts, print_json, print_table
+from gateway.cli.progress import progress
 from gateway.cli.session import Session, with_session
 from gateway.domain.sources import SourceRefused, SourceUnreachable
 from gateway.flows.erase_predictions import ErasePredictions
@@ -27,24 +26,6 @@ from gateway.upstream import Downloads
 from gateway.workers import Tasks
 
 T = TypeVar("T")
-
-
-@contextmanager
-def progress(doing: str) -> Iterator[Callable[[str, int], None]]:
-    """Show on a terminal how far long work has come; elsewhere say nothing until it is done."""
-    console = Console(stderr=True)
-    counts: dict[str, int] = {}
-    if not sys.stderr.isatty():
-        yield lambda kind, count: None
-        return
-    with console.status(doing) as status:
-
-        def told(kind: str, count: int) -> None:
-            counts[kind] = counts.get(kind, 0) + count
-            done = ", ".join(f"{number:,} {name}" for name, number in counts.items())
-            status.update(f"{doing} {done}")
-
-        yield told
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ import click
 from gateway.cli.amounts import dollars, seconds
 from gateway.cli.commands import PROGRAM, Command, say
 from gateway.cli.output import print_json, print_table
+from gateway.cli.progress import progress
 from gateway.cli.session import Session, find_owner, with_session
-from gateway.cli.storage import progress
 from gateway.cli.times import instant
 from gateway.domain.instants import date_of
 from gateway.flows.report_usage import (

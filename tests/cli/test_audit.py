@@ -55,6 +55,7 @@ LINES = [
     ("predictions delete p1", "predictions.delete", "p1"),
     ("predictions orphans --assign lost p9", "predictions.assign", "p9"),
     ("predictions orphans --release lost", "predictions.release", "lost"),
+    ("predictions orphans --release lost", "predictions.release", "lost"),
     ("webhooks retry --all", "webhooks.retry", "all"),
     ("webhooks retry msg_1", "webhooks.retry", "msg_1"),
     ("webhooks rotate-secret alice", "webhooks.rotate-secret", "alice"),
@@ -89,6 +90,7 @@ def test_a_revoked_key_is_on_record_and_no_key_ever(busy: Program) -> None:
 def test_what_did_not_happen_is_not_on_record(busy: Program) -> None:
     before = entries(busy)
     busy.fails(1, "predictions", "orphans", "--assign", "none", "p9")
+    busy.fails(1, "predictions", "orphans", "--release", "none")
     busy.fails(1, "predictions", "delete", "none")
     busy.fails(1, "webhooks", "retry", "none")
     busy.fails(1, "users", "disable", "nobody")

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -223,3 +225,14 @@ def test_mirror_verify_finds_lost_bytes_and_repair_asks_for_them_again(full: Pro
 def test_the_cache_is_counted_and_cleared(full: Program) -> None:
     assert full.json("cache", "stats")["entries"] == 0
     assert "Dropped 0 entries" in full.run("cache", "clear").stderr
+
+
+def test_a_report_loads_nothing_of_the_services() -> None:
+    """A command that answers in under a second has no time for importing a server."""
+    code = (
+        "import sys, gateway.cli.usage;"
+        "print(*[name for name in ('starlette', 'uvicorn', 'aiohttp', 'httpx', 'alembic',"
+        " 'diskcache', 'gateway.app', 'gateway.mirror') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
