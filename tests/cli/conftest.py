@@ -1,7 +1,8 @@
 """The command line on a folder of its own."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from gateway.cli.commands import Invocation
 from gateway.cli.root import root
+from tests.support.canary import TOKEN, Canary, keys_in
 from tests.support.clock import ManualClock
 
 CONFIG = """
@@ -36,12 +38,19 @@ class Program:
 
     folder: Path
     clock: ManualClock
+    canary: Canary = field(default_factory=lambda: Canary(TOKEN))
 
     def run(self, *arguments: str) -> Result:
         invocation = Invocation(self.folder / "gateway.toml", self.clock)
         result = CliRunner().invoke(root, list(arguments), obj=invocation)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
+        printed = result.stdout_bytes + result.stderr_bytes
+        if arguments[:2] == ("keys", "create"):
+            for key in keys_in(printed):
+                self.canary.know(key)
+        else:
+            self.canary.look(f"what {' '.join(arguments[:2])} prints", printed)
         return result
 
     def ok(self, *arguments: str) -> str:
@@ -61,9 +70,13 @@ class Program:
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
     for name in ("GATEWAY_CONFIG", "REPLICATE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gateway.toml").write_text(CONFIG, encoding="utf-8")
-    return Program(tmp_path, ManualClock())
+    made = Program(tmp_path, ManualClock())
+    yield made
+    # What the commands printed and stored has been looked through: no key stands there, but once.
+    made.canary.look_at_folder(tmp_path)
+    made.canary.check()
