@@ -12,7 +12,7 @@ USAGE = Board(
             "In the range that is shown",
             (
                 panel(
-                    "Top spenders",
+                    "Top spenders (estimated)",
                     "Estimated cost by user. Models without a price add nothing.",
                     "currencyUSD",
                     (in_range("cost_usd", "user"), "{{user}}"),
@@ -20,7 +20,7 @@ USAGE = Board(
                     width=8,
                 ),
                 panel(
-                    "Cost by team",
+                    "Estimated cost by team",
                     "Estimated cost by team; people without a team have no name here.",
                     "currencyUSD",
                     (in_range("cost_usd", "team"), "{{team}}"),
@@ -28,7 +28,7 @@ USAGE = Board(
                     width=8,
                 ),
                 panel(
-                    "Cost by model",
+                    "Estimated cost by model",
                     "Estimated cost by the model that was asked for.",
                     "currencyUSD",
                     (in_range("cost_usd", "model"), "{{model}}"),
@@ -92,7 +92,7 @@ USAGE = Board(
                     stacked=True,
                 ),
                 panel(
-                    "Spend per hour by user",
+                    "Estimated spend per hour by user",
                     "Estimated cost at the present pace.",
                     "currencyUSD",
                     (f"3600 * {per_second('cost_usd', 'user', WHO)}", "{{user}}"),
