@@ -1,11 +1,8 @@
 """The ledger's door: queues, commits shared, errors in the ledger's own words."""
 
 import asyncio
-import os
 import sqlite3
-import stat
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,25 +14,16 @@ from gateway.ledger import (
     LedgerFault,
     LedgerUnavailable,
     engine,
-    keys,
     published,
     read_revision,
     sqlite,
     users,
 )
-from gateway.ledger.errors import masked
+from tests.ledger.conftest import add_user, names
 from tests.support.clock import ManualClock
-from tests.support.ledgers import NOW, Database, database_fixture, ledger_fixture
+from tests.support.ledgers import Database, database_fixture, ledger_fixture
 
 FIXTURES = (database_fixture, ledger_fixture)
-
-
-def add_user(conn: Connection, name: str) -> None:
-    users.add_user(conn, id=f"id of {name}", name=name, webhook_secret="s", now=NOW)
-
-
-async def names(ledger: Ledger) -> list[str]:
-    return [user.name for user in await ledger.read(users.list_users)]
 
 
 class Gate:
@@ -51,11 +39,6 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Ledger:
-    return Database("", tmp_path).open()
 
 
 @pytest.fixture
@@ -328,172 +311,6 @@ async def test_a_full_disk_fails_the_writes_and_heals(lite: Ledger) -> None:
         # The connection is new, and with it the limit is gone.
         await lite.write(lambda conn: published.remember(conn, "big", big))
         assert await lite.read(lambda conn: published.recall(conn, "big")) == big
-
-
-async def test_only_the_owner_can_read_the_files(lite: Ledger) -> None:
-    async with lite:
-        await lite.write(partial(add_user, name="ann"))
-        assert lite.path is not None
-        files = sorted(path for path in lite.path.parent.iterdir())
-        assert {path.suffix for path in files} >= {".sqlite3", ".sqlite3-wal", ".sqlite3-shm"}
-        for path in files:
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-
-
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("mysql://ann:hunter2@host/db", "mysql"),
-        ("sqlite://", "sqlite"),
-        ("://ann:hunter2@", "cannot be read"),
-    ],
-)
-def test_a_url_that_cannot_be_used_is_refused_without_its_password(
-    tmp_path: Path, url: str, told: str
-) -> None:
-    with pytest.raises(LedgerUnavailable, match=told) as raised:
-        Ledger(url, ManualClock(), folder=tmp_path)
-    assert "hunter2" not in str(raised.value)
-
-
-async def test_an_unreachable_server_is_reported_without_its_password(tmp_path: Path) -> None:
-    ledger = Ledger(f"postgres://ann:hunter2@/db?host={tmp_path}", ManualClock(), folder=tmp_path)
-    assert "hunter2" not in repr(ledger)
-    with pytest.raises(LedgerUnavailable) as raised:
-        await ledger.__aenter__()
-    assert "hunter2" not in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-async def test_a_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    ledger = Ledger("", ManualClock(), folder=tmp_path / "file" / "folder")
-    with pytest.raises(LedgerUnavailable, match="cannot be opened"):
-        await ledger.__aenter__()
-
-
-async def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
-    (tmp_path / engine.FILE_NAME).write_bytes(b"certainly no database, but long enough" * 100)
-    with pytest.raises(LedgerUnavailable, match="not a database"):
-        await Database("", tmp_path).open().__aenter__()
-
-
-async def test_another_path_can_be_named(tmp_path: Path) -> None:
-    path = tmp_path / "elsewhere" / "my.db"
-    async with Database(f"sqlite:///{path}", tmp_path).open() as ledger:
-        assert ledger.path == path
-        await ledger.ping()
-    assert path.exists()
-
-
-async def test_errors_keep_parameters_to_themselves(ledger: Ledger) -> None:
-    def add_twice(conn: Connection) -> None:
-        add_user(conn, "ann")
-        for name in ("k1", "k2"):
-            keys.add_key(
-                conn,
-                id=name,
-                user_id="id of ann",
-                digest="the digest",
-                hint="",
-                label="the label",
-                now=NOW,
-            )
-
-    with pytest.raises(LedgerFault) as raised:
-        await ledger.write(add_twice)
-    assert "the label" not in str(raised.value)
-    assert "the digest" not in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("told", "expected"),
-    [
-        ("cannot reach postgresql://ann:hunter2@host/db", "cannot reach postgresql://***@host/db"),
-        ("dsn: host=x password=hunter2 dbname=y", "dsn: host=x password=*** dbname=y"),
-        ("dsn: password='hunter 2' dbname=y", "dsn: password=*** dbname=y"),
-        ("nothing to hide", "nothing to hide"),
-    ],
-)
-def test_passwords_are_blotted_out(told: str, expected: str) -> None:
-    assert masked(told) == expected
-
-
-@pytest.mark.postgres
-async def test_a_deadlock_is_run_again(postgres_ledger: Ledger) -> None:
-    """Two transactions lock two rows in opposite order; the server gives one of them up."""
-    for name in ("ann", "bob"):
-        await postgres_ledger.write(partial(add_user, name=name))
-    met = threading.Barrier(2, timeout=10)
-    runs: list[str] = []
-
-    def lock_rows(first: str, second: str) -> Callable[[Connection], None]:
-        def run(conn: Connection) -> None:
-            fresh = first not in runs
-            runs.append(first)
-            conn.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
-            for number, name in enumerate((first, second)):
-                conn.execute(
-                    text("UPDATE users SET team = :team WHERE name = :name"),
-                    {"team": first, "name": name},
-                )
-                if number == 0 and fresh:
-                    met.wait()
-
-        return run
-
-    await asyncio.gather(
-        postgres_ledger.write(lock_rows("ann", "bob")),
-        postgres_ledger.write(lock_rows("bob", "ann")),
-    )
-    assert len(runs) == 3
-    teams = {user.team for user in await postgres_ledger.read(users.list_users)}
-    assert len(teams) == 1  # one of them came last, with both of its changes
-
-
-@pytest.mark.postgres
-async def test_connections_that_the_server_closed_are_replaced(postgres_ledger: Ledger) -> None:
-    await postgres_ledger.ping()
-    await asyncio.gather(*(postgres_ledger.read(read_revision) for _ in range(50)))
-    await asyncio.gather(*(postgres_ledger.write(read_revision) for _ in range(50)))
-
-    def end_others(conn: Connection) -> int:
-        return len(
-            conn.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            ).all()
-        )
-
-    assert await postgres_ledger.write(end_others) > 1
-    await asyncio.gather(*(postgres_ledger.read(read_revision) for _ in range(50)))
-    await asyncio.gather(
-        *(postgres_ledger.write(partial(add_user, name=f"u{number}")) for number in range(50))
-    )
-    assert len(await names(postgres_ledger)) == 50
-
-
-@pytest.mark.postgres
-async def test_a_connection_lost_during_the_commit_is_not_tried_again(
-    postgres_ledger: Ledger,
-) -> None:
-    """It may have happened: only the caller can find out."""
-    runs: list[int] = []
-
-    def lose_it(conn: Connection) -> None:
-        runs.append(1)
-        add_user(conn, f"u{len(runs)}")
-        raw = conn.connection.driver_connection
-        assert raw is not None
-        os.close(raw.pgconn.socket)
-
-    with pytest.raises(LedgerUnavailable):
-        await postgres_ledger.write(lose_it)
-    assert len(runs) == 1
-    await postgres_ledger.ping()
 
 
 async def test_what_each_read_and_write_took_is_told(tmp_path: Path) -> None:

@@ -1,84 +1,23 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import pytest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.domain import problems
-from gateway.domain.problems import Problem
 from gateway.flows.answer import Refused
 from gateway.ledger import LedgerUnavailable
-from gateway.web.middleware import Gate, middleware
+from gateway.web.middleware import Gate
 from gateway.web.problem_response import ProblemError, http_exception_response
 from gateway.web.request_facts import facts
-from tests.support.clock import ManualClock
-from tests.web.asgi import Heard, Receiver, call, make_scope
-
-Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class KnownFault(Exception):
-    pass
-
-
-def translate(error: Exception) -> Problem | None:
-    return problems.upstream_unreachable() if isinstance(error, KnownFault) else None
-
-
-def allowed(path: str) -> tuple[str, ...] | None:
-    return {"/v1/things": ("GET", "POST")}.get(path)
-
-
-@dataclass
-class House:
-    """The whole stack around one handler."""
-
-    handler: Handler
-    clock: ManualClock = field(default_factory=ManualClock)
-    gate: Gate = field(default_factory=lambda: Gate(max_in_flight=3))
-    observed: list[tuple[str, str, int, float]] = field(default_factory=list)
-
-    @property
-    def app(self) -> ASGIApp:
-        app: ASGIApp = self.handler
-        for layer in reversed(
-            middleware(
-                clock=self.clock,
-                observe=lambda *seen: self.observed.append(seen),
-                gate=self.gate,
-                translate=translate,
-                allowed=allowed,
-            )
-        ):
-            app = layer.cls(app, *layer.args, **layer.kwargs)
-        return app
-
-    async def call(self, scope: Scope, receive: Receiver | None = None) -> Heard:
-        return await call(self.app, scope, receive)
-
-
-async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    await PlainTextResponse("hello")(scope, receive, send)
-
-
-def raising(error: Exception, *, after: tuple[bytes, ...] | None = None) -> Handler:
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        if after is not None:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            for part in after:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        raise error
-
-    return handler
-
+from tests.web.asgi import Heard, Receiver, make_scope
+from tests.web.house import House, KnownFault, hello, raising
 
 # Every response.
 
@@ -213,110 +152,6 @@ async def test_a_request_that_is_cancelled_is_answered_first() -> None:
     assert heard.status == 503
     assert heard.complete
     assert house.gate.in_flight == 0
-
-
-# What is written down.
-
-
-def access_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == "gateway.access"]
-
-
-async def test_a_request_is_one_line_and_one_measurement_with_its_route(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    house = House(hello)
-
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        seen = facts(scope)
-        seen.route = "/v1/things/{id}"
-        seen.cache_result = "hit"
-        seen.identified("ada")
-        house.clock.advance(0.25)
-        await hello(scope, receive, send)
-
-    house.handler = handler
-    await house.call(make_scope("/v1/things/17"))
-    assert house.observed == [("/v1/things/{id}", "GET", 200, 0.25)]
-    (record,) = access_lines(caplog)
-    assert record.getMessage() == "GET /v1/things/17 200"
-    facts_told = vars(record)["fields"]
-    assert facts_told["route"] == "/v1/things/{id}"
-    assert facts_told["ms"] == 250.0
-    assert facts_told["bytes"] == 5
-    assert facts_told["cache"] == "hit"
-
-
-async def test_a_route_of_the_router_is_known_by_its_template() -> None:
-    async def thing(_: Request) -> Response:
-        return Response(b"x")
-
-    house = House(Starlette(routes=[Route("/things/{id}", thing)]))
-    await house.call(make_scope("/things/17"))
-    await house.call(make_scope("/nothing/17"))
-    assert [seen[0] for seen in house.observed] == ["/things/{id}", "unmatched"]
-
-
-async def test_an_invented_method_is_no_new_series() -> None:
-    house = House(hello)
-    await house.call(make_scope(method="BREW"))
-    assert house.observed[0][1] == "other"
-
-
-async def test_a_query_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    scope = make_scope("/x")
-    scope["query_string"] = b"token=secret"
-    await House(hello).call(scope)
-    assert "secret" not in caplog.text
-
-
-async def test_probes_are_not_news(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    await House(hello).call(make_scope("/healthz"))
-    assert not access_lines(caplog)
-
-
-@pytest.mark.parametrize("began", [True, False])
-async def test_a_client_that_leaves_is_499_and_no_error(
-    began: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        if began:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        raise ClientDisconnect
-
-    house = House(handler)
-    heard = await house.call(make_scope(), Receiver(leaves=True))
-    assert house.observed[0][2] == 499
-    assert len(heard.messages) == began
-    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
-
-
-async def test_a_fault_after_the_client_left_is_still_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await receive()
-        raise RuntimeError("x")
-
-    await House(handler).call(make_scope(), Receiver(leaves=True))
-    assert "after its client had left" in caplog.text
-
-
-async def test_leaving_after_the_last_byte_is_nothing_special() -> None:
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        await hello(scope, receive, send)
-        await receive()
-        await receive()
-
-    house = House(handler)
-    await house.call(make_scope(), Receiver(leaves=True))
-    assert house.observed[0][2] == 200
 
 
 # Who gets in.
