@@ -229,8 +229,12 @@ def test_every_form_carries_the_sessions_token_and_is_refused_without_it(
 ) -> None:
     prediction_id = made(gateway, root)
     with signed_in(gateway, root) as client:
-        own = token_of(client.get("/dashboard").text)
-        user = re.search(r'href="(/dashboard/team/[^"?#]+)"', client.get("/dashboard/team").text)
+        first = client.get("/dashboard").text
+        own = token_of(first)
+        name = re.search(r'class="name"[^>]*>([^<]+)<', first)
+        assert name is not None
+        listed = client.get(f"/dashboard/team?q={name[1]}").text
+        user = re.search(r'href="(/dashboard/team/[^"?#]+)"', listed)
         assert user is not None
         addresses = set()
         for page in (
