@@ -7,7 +7,8 @@ from concurrent.futures import TimeoutError as TookTooLong
 from pathlib import Path
 
 from gateway.clock import Clock
-from gateway.domain.plans import Identity, Overrides, Policy, Role, effective_plan
+from gateway.domain.plans import Policy
+from gateway.flows.show_people import identity_of
 from gateway.ledger import Connection, Ledger, LedgerUnavailable, quotas, users
 from gateway.ledger.gauges import Gauges as Counted
 from gateway.ledger.gauges import gauges
@@ -84,7 +85,7 @@ def quota_ratios(conn: Connection, policy: Policy, now: float) -> _Ratios:
     for user in users.list_users(conn):
         if user.disabled:
             continue
-        for rule, subject in _person(user, policy).rules:
+        for rule, subject in identity_of(user, policy).rules:
             row = counters.get((subject, rule.metric, rule.per, rule.models_key))
             if row is None:
                 continue
@@ -92,16 +93,3 @@ def quota_ratios(conn: Connection, policy: Policy, now: float) -> _Ratios:
             key = (user.name, rule.metric.value, rule.per.value)
             ratios[key] = max(ratios.get(key, 0.0), taken / rule.limit if rule.limit else 1.0)
     return ratios
-
-
-def _person(user: users.UserRow, policy: Policy) -> Identity:
-    team = None if user.team is None else policy.teams.get(user.team)
-    return Identity(
-        user_id=user.id,
-        user_name=user.name,
-        team=user.team,
-        role=Role(user.role),
-        key_id="",
-        plan=effective_plan(policy, user.plan, user.team, Overrides.from_json(user.overrides)),
-        team_rules=() if team is None else team.rules,
-    )

@@ -13,14 +13,12 @@ from gateway.dashboard.visit import Page, Place, Redirect, Reply, Visit
 from gateway.domain import problems
 from gateway.domain.plans import (
     DEFAULT_PLAN,
-    Identity,
     Metric,
     Overrides,
     Per,
     Policy,
     QuotaRule,
     Role,
-    effective_plan,
     team_subject,
 )
 from gateway.domain.quota import to_units
@@ -28,6 +26,7 @@ from gateway.flows.administer import Administer, UserChange
 from gateway.flows.answer import Refused
 from gateway.flows.report_limits import ReportLimits
 from gateway.flows.report_usage import Question, ReportUsage, cost_of, total_of
+from gateway.flows.show_people import identity_of
 from gateway.ledger import Connection, Ledger, keys
 from gateway.ledger import quotas as counters
 from gateway.ledger import users as user_rows
@@ -214,20 +213,6 @@ class TeamPage:
                 **_choices(visit.policy),
             },
         )
-
-
-def identity_of(user: UserRow, policy: Policy) -> Identity:
-    """Return a user as quotas see them."""
-    team = None if user.team is None else policy.teams.get(user.team)
-    return Identity(
-        user_id=user.id,
-        user_name=user.name,
-        team=user.team,
-        role=Role(user.role),
-        key_id="",
-        plan=effective_plan(policy, user.plan, user.team, Overrides.from_json(user.overrides)),
-        team_rules=() if team is None else team.rules,
-    )
 
 
 def _summed(lines: Iterable[tuple[str | None, UsageLine]]) -> dict[str, UsageLine]:
