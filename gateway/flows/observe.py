@@ -130,10 +130,18 @@ class Observe:
         ended = as_lost(known)
         _log.warning("prediction %s: upstream no longer knows it; settled as failed", row.id)
         self._metrics.predictions_lost.inc()
-        return await self._settle(row, ended, facts(ended), (), self._clock.now())
+        told = facts(ended)
+        return await self._settle(row, ended, told, (), self._clock.now(), lost=True)
 
     async def _settle(
-        self, row: Row, body: bytes, told: PredictionFacts, files: tuple[str, ...], now: float
+        self,
+        row: Row,
+        body: bytes,
+        told: PredictionFacts,
+        files: tuple[str, ...],
+        now: float,
+        *,
+        lost: bool = False,
     ) -> Observed:
         if told.data_removed and not told.has_output:
             known = await self._document(row)
@@ -149,7 +157,8 @@ class Observe:
             started_at=told.started_at,
             completed_at=told.completed_at,
             usage=usage,
-            cost_nano=cost_nano(price, usage, told.status),
+            # What became of a lost one nobody knows, so neither what it cost.
+            cost_nano=None if lost else cost_nano(price, usage, told.status),
             files=files,
             tell=self._announce.of_row(row, body, ended=True),
         )

@@ -241,3 +241,25 @@ def test_a_rule_on_requests_for_some_models_counts_only_what_names_them() -> Non
             assert ann.get(f"{API}/models/meta/none").status_code == wanted
         [limit] = ann.get("/me/v1/limits").json()["limits"]
         assert (limit["used"], limit["models"]) == (2, ["meta/*"])
+
+
+def test_what_was_lost_gives_its_estimate_back_and_has_an_unknown_cost() -> None:
+    toml = plan(
+        'metric = "predict_seconds", limit = 4, per = "month"',
+        'metric = "cost_usd", limit = 1, per = "month"',
+    )
+    with running(toml) as gateway, gateway.client(gateway.add_user("ann")) as ann:
+        made = created(ann, "slow", seconds=900)
+        assert limits(ann)["predict_seconds/month"]["remaining"] == 0
+        assert create(ann, "slow", seconds=1).status_code == 402
+        gateway.sim.forget(made)
+        clock = gateway.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(60)
+        gateway.settle(
+            lambda: limits(ann)["predict_seconds/month"]["reserved"] == 0, step_s=10, most_s=3000
+        )
+        assert limits(ann)["predict_seconds/month"]["used"] == 0
+        total = ann.get("/me/v1/usage").json()["total"]
+        assert (total["failed"], total["unpriced"], total["estimated_cost_usd"]) == (1, 1, None)
+        assert create(ann, "slow", seconds=1).status_code == 201
