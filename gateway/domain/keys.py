@@ -20,6 +20,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY_LENGTH = 37
 _CHECK_LENGTH = 6
 _KEY = re.compile(rf"hk-[0-9A-Za-z]{{{_BODY_LENGTH + _CHECK_LENGTH}}}", re.ASCII)
+_BY_ITSELF = re.compile(rf"(?<![0-9A-Za-z_-]){_KEY.pattern}(?![0-9A-Za-z_-])", re.ASCII)
 _MOST_CODINGS: Final = 3
 _AUTHORIZATION = re.compile(r"[ \t]*(?:bearer|token)[ \t]+([!-~]{1,256})[ \t]*", re.IGNORECASE)
 # Our keys, the upstream's tokens and webhook secrets, whole or cut off.
@@ -64,19 +65,24 @@ def key_from_authorization(header: str | None) -> str | None:
     return match[1] if match else None
 
 
-def address_holds_key(text: str, *, certain: bool = False) -> bool:
-    """Return whether a path, a query or a URL has anything of a key's shape in it.
+def address_holds_key(text: str) -> bool:
+    """Return whether a path, a query or a URL has a key in it, percent-encoded or not.
 
-    Whatever stands around it, and percent-encoded or not. A mistyped key counts, of which nearly
-    all is there to be read; `certain` asks for the checksum, where names are chosen by others.
+    A key with a wrong checksum counts where it stands by itself: it is mistyped, and nearly all of
+    it is there to be read. In the middle of a longer word it does not: signatures and names of
+    files are made of the same characters.
     """
     for _ in range(_MOST_CODINGS):
-        if holds_key(text) if certain else "hk-" in text and _KEY.search(text) is not None:
+        if _shows_key(text):
             return True
         if "%" not in text:
             return False
         text = unquote(text)
-    return holds_key(text) if certain else _KEY.search(text) is not None
+    return _shows_key(text)
+
+
+def _shows_key(text: str) -> bool:
+    return holds_key(text) or ("hk-" in text and _BY_ITSELF.search(text) is not None)
 
 
 def holds_key(text: str) -> bool:

@@ -266,7 +266,7 @@ class NoKeysInAddresses:
             raw: bytes = scope.get("raw_path") or scope["path"].encode()
             raw += b"?" + scope["query_string"]
             # Nearly no address has any of these; telling so costs next to nothing.
-            if (b"hk-" in raw or b"%" in raw) and _shows_key(raw.decode("latin-1")):
+            if (b"hk-" in raw or b"%" in raw) and address_holds_key(raw.decode("latin-1")):
                 raise ProblemError(http_problems.key_in_address())
         await self._app(scope, receive, send)
 
@@ -305,11 +305,6 @@ class PlainMethods:
                 # The server knows the request as HEAD still, and sends no body.
                 scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
-
-
-def _shows_key(address: str) -> bool:
-    # Models name their files as they like, so there only what certainly is a key counts as one.
-    return address_holds_key(address, certain=address.startswith("/replicate/delivery/"))
 
 
 def _sane(request_id: str) -> bool:

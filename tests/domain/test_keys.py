@@ -100,6 +100,15 @@ def test_a_key_is_seen_in_an_address_whatever_stands_around_it(
     assert address_holds_key(text)
 
 
+def test_a_mistyped_key_is_seen_where_it_stands_by_itself() -> None:
+    wrong = KEY[:-1] + ("a" if KEY[-1] != "a" else "b")
+    for text in (wrong, f"/v1/{wrong}/x", f"?key={wrong}&x", f"(hk%2D{wrong[3:]})"):
+        assert address_holds_key(text)
+    # Signatures and files' names have any characters, and could have these.
+    for text in (f"?signature=a_{wrong}", f"?signature={wrong}9x-", f"/xezq/hk-{'0a' * 32}.png"):
+        assert not address_holds_key(text)
+
+
 @pytest.mark.parametrize("text", ["", "thank-you", f"hk-{'a' * 42}", "hk-", "%68k", "100%", "%ff%"])
 def test_other_addresses_hold_none(text: str) -> None:
     assert not address_holds_key(text)
