@@ -3,9 +3,10 @@
 import click
 
 from gateway.cli.commands import PROGRAM, Command, Failed, as_json, say
-from gateway.cli.output import Column, Record, print_list
+from gateway.cli.output import Column, print_list
 from gateway.cli.session import Session, with_session
-from gateway.cli.times import iso, stamp
+from gateway.cli.times import stamp
+from gateway.flows.show_rows import orphan_record
 from gateway.ledger import Connection, creates
 from gateway.ledger.create_rows import DOUBT
 from gateway.ledger.creates import CreateRow
@@ -54,7 +55,7 @@ def orphans(
             Column("Asked for", lambda row: row.model or row.target),
             Column("May be", _may_be),
         ],
-        _record,
+        orphan_record,
         as_json=as_json,
         empty="Nothing is in doubt.",
     )
@@ -99,19 +100,3 @@ def _may_be(row: CreateRow) -> str:
     if row.prediction_id is not None:
         return f"{row.prediction_id} (assigned)"
     return ", ".join((row.candidates or "").split()) or "nothing seen so far"
-
-
-def _record(row: CreateRow) -> Record:
-    return {
-        "create_id": row.id,
-        "sent_at": iso(row.at),
-        "lost_at": iso(row.doubted_at),
-        "user": row.user_name,
-        "user_id": row.user_id,
-        "team": row.team,
-        "kind": row.kind,
-        "target": row.target,
-        "model": row.model,
-        "candidates": (row.candidates or "").split(),
-        "assigned": row.prediction_id,
-    }

@@ -1,4 +1,4 @@
-"""Predictions in short: what their rows say, without their documents."""
+"""Predictions in short: what their rows say, without their documents; and creates in doubt."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +9,7 @@ from gateway.domain.plans import Metric
 from gateway.flows.paging import page_link
 from gateway.flows.report_usage import number
 from gateway.ledger import Ledger, predictions
+from gateway.ledger.creates import CreateRow
 from gateway.ledger.predictions import Filter, Row
 
 
@@ -90,6 +91,23 @@ ROW_FIELDS = (
     "url",
 )
 """The fields of `row_record`, for those who need them before the first row."""
+
+
+def orphan_record(row: CreateRow) -> dict[str, object]:
+    """Write a create whose answer was lost for programs."""
+    return {
+        "create_id": row.id,
+        "sent_at": iso(row.at),
+        "lost_at": _iso(row.doubted_at),
+        "user": row.user_name,
+        "user_id": row.user_id,
+        "team": row.team,
+        "kind": row.kind,
+        "target": row.target,
+        "model": row.model,
+        "candidates": (row.candidates or "").split(),
+        "assigned": row.prediction_id,
+    }
 
 
 def _iso(at: float | None) -> str | None:

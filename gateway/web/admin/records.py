@@ -10,9 +10,8 @@ from gateway.flows.administer import Administer
 from gateway.flows.answer import Answer, Refused
 from gateway.flows.erase_predictions import ErasePredictions
 from gateway.flows.report_usage import ReportUsage, report_record
-from gateway.flows.show_rows import ListRows, row_record
+from gateway.flows.show_rows import ListRows, orphan_record, row_record
 from gateway.ledger import Connection, Ledger, audit, creates, files, predictions
-from gateway.ledger.creates import CreateRow
 from gateway.ledger.files import FileRow
 from gateway.ledger.predictions import Row
 from gateway.web.admin import shapes_of_records as shapes
@@ -182,7 +181,7 @@ class Records:
         return answer(
             {
                 "next": link(call, f"{PREFIX}/orphans", last),
-                "results": [_orphan_record(row) for row in page],
+                "results": [orphan_record(row) for row in page],
             }
         )
 
@@ -231,22 +230,6 @@ def _file_record(file: FileRow) -> dict[str, object]:
         "content_type": file.content_type,
         "stored_at": _iso(file.stored_at),
         "error": file.last_error,
-    }
-
-
-def _orphan_record(row: CreateRow) -> dict[str, object]:
-    return {
-        "create_id": row.id,
-        "sent_at": iso(row.at),
-        "lost_at": _iso(row.doubted_at),
-        "user": row.user_name,
-        "user_id": row.user_id,
-        "team": row.team,
-        "kind": row.kind,
-        "target": row.target,
-        "model": row.model,
-        "candidates": (row.candidates or "").split(),
-        "assigned": row.prediction_id,
     }
 
 
