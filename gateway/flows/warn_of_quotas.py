@@ -36,6 +36,8 @@ THRESHOLDS = (80, 100)
 
 EVENT = "quota.warning"
 
+_MOST_SAID = 10_000
+
 
 class WarnOfQuotas:
     """Queues warnings for teams that name a webhook; costs nothing for all others."""
@@ -98,6 +100,8 @@ class WarnOfQuotas:
         ]
         if news:
             await self._ledger.write(lambda conn: self._queue(conn, identity, news))
+            if len(self._said) > _MOST_SAID:
+                self._said.clear()  # the ledger knows them still
             for standing in news:
                 self._said.update(name for name, _ in _crossed(standing, refused=False))
 
