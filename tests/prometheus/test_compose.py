@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,9 +20,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # published without types
 
 from gateway.settings.environment import PREFIX
-from grafana.generate import BOARDS, files
+from grafana.generate import files
 from tests.prometheus.server import prometheus
-from tests.prometheus.test_queries import MAY_BE_EMPTY, shown
+from tests.prometheus.test_queries import ALL_PANELS, wait_for_data
 from tests.support.process import PATIENCE_S, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,18 +244,5 @@ def mounts_of_data() -> str:
 @pytest.mark.prometheus
 @pytest.mark.xdist_group("compose")
 def test_a_first_start_without_a_token_shows_something_in_every_panel(tmp_path: Path) -> None:
-    panels = [panel for board in BOARDS for _, row in board.rows for panel in row]
     with first_start(tmp_path) as port, prometheus(port) as server:
-
-        def empty() -> list[str]:
-            return [
-                f"{panel.title}: {query.expr}"
-                for panel in panels
-                for query in panel.queries
-                if panel.title not in MAY_BE_EMPTY and not shown(server, panel, query)
-            ]
-
-        until = time.monotonic() + 3 * PATIENCE_S
-        while left := empty():
-            assert time.monotonic() < until, left
-            time.sleep(0.5)
+        wait_for_data(server, ALL_PANELS)

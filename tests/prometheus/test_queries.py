@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ per_second = 0.001
 
 MODELS = {6: "meta/meta-llama-3-8b-instruct", 7: "simulated/failing"}
 """Which prediction is of something else than a picture: words, and a failure."""
+
+ALL_PANELS = [panel for board in BOARDS for _, row in board.rows for panel in row]
 
 # Panels that are empty on a gateway that is well.
 MAY_BE_EMPTY = {
@@ -125,45 +127,48 @@ def test_every_alert_waits_its_time_and_then_fires(tmp_path: Path) -> None:
     assert tried == re.findall(r"alert: (\w+)$", alerts, re.MULTILINE)
 
 
-def test_every_panel_that_should_have_data_has_some(watched: Watched) -> None:
-    panels = [panel for board in BOARDS for _, row in board.rows for panel in row]
+def wait_for_data(server: Prometheus, panels: Iterable[PanelOf], **chosen: str) -> None:
+    """Wait until every query shows something: two scrapes, and the rules after them."""
 
     def empty() -> list[str]:
         return [
             f"{panel.title}: {query.expr}"
             for panel in panels
             for query in panel.queries
-            if not shown(watched.prometheus, panel, query) and panel.title not in MAY_BE_EMPTY
+            if panel.title not in MAY_BE_EMPTY and not shown(server, panel, query, **chosen)
         ]
 
-    # Two scrapes, and the evaluation of rules after them.
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + 2 * PATIENCE_S
     while left := empty():
         assert time.monotonic() < until, left
         time.sleep(0.5)
 
 
+def test_every_panel_that_should_have_data_has_some(watched: Watched) -> None:
+    wait_for_data(watched.prometheus, ALL_PANELS)
+
+
 def test_what_is_chosen_above_a_dashboard_is_what_is_shown(watched: Watched) -> None:
     panels = [panel for _, row in USAGE.rows for panel in row]
+    # As Grafana writes what was chosen, one or several.
+    wait_for_data(watched.prometheus, panels, user="(ann|zoe)", team="design")
     for panel in panels:
         for query in panel.queries:
             assert "$user" in query.expr, panel.title
-            # As Grafana writes what was chosen, one or several.
-            some = shown(watched.prometheus, panel, query, user="(ann|zoe)", team="design")
-            assert some, (panel.title, query.expr)
             none = shown(watched.prometheus, panel, query, user="zoe")
             assert none == [], (panel.title, query.expr)
 
 
 def test_what_can_be_chosen_and_what_is_marked_is_asked_for_rightly(watched: Watched) -> None:
+    wait_for_data(watched.prometheus, ALL_PANELS)
     for path in files():
         board = json.loads(path.read_text(encoding="utf-8"))
         for variable in board["templating"].get("list", []):
             asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
             assert asked is not None
-            assert any(
-                series["metric"].get(asked[2]) for series in watched.prometheus.query(asked[1])
-            )
+            metric, label = asked.groups()
+            found = watched.prometheus.query(metric)
+            assert any(series["metric"].get(label) for series in found), variable["name"]
         (marks,) = board["annotations"]["list"]
         watched.prometheus.query(marks["expr"])
 
