@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import httpx
 
 from tests.support.canary import TOKEN, Canary, keys_in, looking
+from tests.support.creating import ended
 
 T = TypeVar("T")
 
@@ -240,14 +241,7 @@ class Processes:
 
     def finished(self, client: httpx.Client, prediction_id: str) -> httpx.Response:
         """Poll as a client does until the prediction has ended; returns the last answer."""
-
-        def done() -> httpx.Response | None:
-            answer = client.get(f"/replicate/v1/predictions/{prediction_id}")
-            assert answer.status_code == 200, answer.text
-            terminal = {"succeeded", "failed", "canceled", "aborted"}
-            return answer if answer.json()["status"] in terminal else None
-
-        found = self.wait_for(done)
+        found = self.wait_for(lambda: ended(client, prediction_id))
         assert found is not None
         return found
 

@@ -40,6 +40,7 @@ from gateway.simulator import Simulator, SimulatorConfig
 from gateway.web.protocol import Protocol
 from tests.support.canary import TOKEN, AnswerLooker, Canary, logged_lines
 from tests.support.clock import ManualClock
+from tests.support.creating import ended
 from tests.support.people import make_user
 
 T = TypeVar("T")
@@ -205,14 +206,7 @@ class Running:
 
     def finished(self, client: httpx.Client, prediction_id: str) -> httpx.Response:
         """Poll as a client does until the prediction has ended; returns the last answer."""
-
-        def done() -> httpx.Response | None:
-            answer = client.get(f"/replicate/v1/predictions/{prediction_id}")
-            assert answer.status_code == 200, answer.text
-            terminal = {"succeeded", "failed", "canceled", "aborted"}
-            return answer if answer.json()["status"] in terminal else None
-
-        return self.settle(done)
+        return self.settle(lambda: ended(client, prediction_id))
 
     def restart(self) -> None:
         """Stop the gateway in good order and start another on the same data and port."""
