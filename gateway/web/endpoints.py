@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.domain import problems
 from gateway.domain.json_text import InvalidJson, parse_object
+from gateway.domain.keys import field_with_key
 from gateway.domain.plans import Identity, Per, Role
 from gateway.flows.answer import Answer
 from gateway.web.answers import send_answer
@@ -236,9 +237,12 @@ def _query(shape: type[BaseModel], text: str) -> BaseModel:
 
 def _body(shape: type[BaseModel], body: bytes) -> BaseModel:
     try:
-        parse_object(body)
+        document = parse_object(body)
     except InvalidJson as error:
         raise ProblemError(problems.invalid_body(str(error))) from None
+    # What is sent here is kept: as a label, a name, a line of the audit.
+    if (field := field_with_key(document)) is not None:
+        raise ProblemError(problems.key_in_body(field))
     try:
         return shape.model_validate_json(body, strict=True)
     except ValidationError as error:

@@ -122,6 +122,17 @@ def test_an_input_with_a_key_names_the_field(gateway: Running, key: str) -> None
     assert attempts(gateway) == made
 
 
+def test_what_an_administrator_writes_down_holds_no_key(gateway: Running, key: str) -> None:
+    with gateway.client(gateway.add_user("ada", role="admin")) as client:
+        for path, body in (
+            ("users", {"name": key}),
+            ("keys", {"user": "ann", "label": f"the old one was {key}"}),
+        ):
+            answer = client.post(f"/admin/v1/{path}", json=body)
+            assert answer.status_code == 422
+            assert answer.json()["invalid_fields"][0]["field"] == list(body)[-1]
+
+
 @pytest.mark.parametrize("name", ["x-api-key", "accept", "cancel-after", "if-none-match", "cookie"])
 def test_another_header_with_a_key_stays_here(gateway: Running, key: str, name: str) -> None:
     with gateway.client(key, headers={name: f"x {key}"}) as client:
