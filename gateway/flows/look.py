@@ -43,6 +43,9 @@ STEP_S = 0.05
 _MOVED_ON = "what has moved on: "
 """Each has a place in line of its own, beside the users'."""
 
+_UNLISTED = "what the list does not tell"
+"""All of these have one place in line together."""
+
 
 class PredictionVanished(Exception):
     """The prediction was erased while it was being looked at."""
@@ -208,10 +211,11 @@ class Look:
             through_list = read and not force and self._crowded() and statuses_do(row)
             turn = row.user_id if read else None
             if through_list:
-                if await self._statuses.one(row):
+                listed = await self._statuses.one(row)
+                if row.id in listed.confirmed:
                     return Looked(replace(row, snapshot_at=asked_at), body, How.LOOKED)
-                # It has moved on, most likely to its end: not behind all that have not.
-                turn = _MOVED_ON + row.id
+                # What has moved on, most likely to its end, is not behind all that have not.
+                turn = _MOVED_ON + row.id if row.id in listed.moved_on else _UNLISTED
             sent = _Sent(self._clock)
             answer = await self._upstream.call(
                 OPERATIONS[name],

@@ -27,8 +27,8 @@ from gateway.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 
-READ_AGAIN_S = 1.5
-READ_AGAIN_PART = 0.035
+READ_AGAIN_S = 2.0
+READ_AGAIN_PART = 0.05
 """What somebody reads is looked at again after so many seconds, or that part of its age."""
 
 

@@ -66,7 +66,7 @@ class ReadStatuses:
         self._observe = observe
         self._clock = clock
         self._spawn = spawn
-        self._asked: dict[str, tuple[Row, asyncio.Future[bool]]] = {}
+        self._asked: dict[str, tuple[Row, asyncio.Future[Listed]]] = {}
         self._reading = False
 
     async def pays_for(self, rows: Sequence[Row]) -> frozenset[str]:
@@ -86,14 +86,14 @@ class ReadStatuses:
             return frozenset()
         return frozenset(row.id for row in inside if row.created_at >= bounds[best - 1])
 
-    async def one(self, row: Row) -> bool:
-        """Return whether the list confirms what is known of `row`, read with others that wait.
+    async def one(self, row: Row) -> Listed:
+        """Return what the list shows of `row`, and of others for whom it is read with it.
 
         Only for readers: theirs is the place in line.
         """
         known = self._asked.get(row.id)
         if known is None:
-            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[Listed] = asyncio.get_running_loop().create_future()
             known = self._asked[row.id] = (row, future)
         if not self._reading:
             self._reading = True
@@ -104,14 +104,14 @@ class ReadStatuses:
         try:
             while self._asked:
                 asked, self._asked = self._asked, {}
-                confirmed: frozenset[str] = frozenset()
+                listed = Listed()
                 try:
                     rows = [row for row, _ in asked.values()]
-                    confirmed = (await self.many(rows, Urgency.READ, read=True)).confirmed
+                    listed = await self.many(rows, Urgency.READ, read=True)
                 finally:
-                    for row, future in asked.values():
+                    for _, future in asked.values():
                         if not future.done():
-                            future.set_result(row.id in confirmed)
+                            future.set_result(listed)
         finally:
             self._reading = False
 
@@ -124,7 +124,8 @@ class ReadStatuses:
         confirmed: set[str] = set()
         moved_on: set[str] = set()
         # What others do with the account stands on its list too: more pages than rows never pay.
-        most_pages = min(MOST_PAGES, len(left))
+        # Those whom clients wait for come in small numbers, and stand in the way of all others.
+        most_pages = MOST_PAGES if read else min(MOST_PAGES, len(left))
         pages = 0
         try:
             async for page in self._lists.pages("prediction", urgency, user=_NOBODY):
