@@ -11,6 +11,7 @@ from gateway.domain.plans import Policy
 from gateway.domain.urls import UrlMap
 from gateway.flows.account import Account
 from gateway.flows.asked_model import AskedModel
+from gateway.flows.await_ending import AwaitEnding
 from gateway.flows.count_requests import CountRequests
 from gateway.flows.create_prediction import CreatePrediction
 from gateway.flows.prepare_create import PrepareCreate
@@ -89,6 +90,7 @@ def creating(
         upstream=upstream,
         prepare=prepare,
         repeat=RepeatCreate(ledger, presenter, clock, worker_id, settings.upstream.max_queue_s),
+        await_ending=AwaitEnding(ledger, follows.look, clock),
         observe=follows.observe,
         announce=follows.announce,
         warn=follows.warn,

@@ -14,7 +14,7 @@ from functools import partial
 
 from gateway.clock import Clock
 from gateway.domain import problems
-from gateway.domain.admission import Admitted, QuotaRefused, decide, tightest
+from gateway.domain.admission import Admitted, QuotaRefused, TooManyRunning, decide, tightest
 from gateway.domain.documents import (
     NotAPrediction,
     PredictionFacts,
@@ -31,6 +31,7 @@ from gateway.domain.quota import Standing, ratelimit_headers
 from gateway.domain.urls import UrlMap
 from gateway.flows.announce import Announce
 from gateway.flows.answer import Answer, Refused
+from gateway.flows.await_ending import AwaitEnding
 from gateway.flows.observe import Observe
 from gateway.flows.prepare_create import CreateRequest, PrepareCreate, Prepared, Progress
 from gateway.flows.present import Presenter
@@ -83,6 +84,7 @@ class CreatePrediction:
         upstream: Upstream,
         prepare: PrepareCreate,
         repeat: RepeatCreate,
+        await_ending: AwaitEnding,
         observe: Observe,
         announce: Announce,
         warn: WarnOfQuotas,
@@ -98,6 +100,7 @@ class CreatePrediction:
         self._upstream = upstream
         self._prepare = prepare
         self._repeat = repeat
+        self._await_ending = await_ending
         self._observe = observe
         self._announce = announce
         self._warn = warn
@@ -117,6 +120,7 @@ class CreatePrediction:
                 not one.
         """
         prepared: Prepared | None = None
+        patient = True
         while True:
             repeated = await self._repeat(request, progress)
             if repeated is not None:
@@ -125,8 +129,15 @@ class CreatePrediction:
                 return repeated
             prepared = prepared or await self._prepare(request)
             reserved = await self._reserve(request, prepared.reservation)
-            if reserved is not None:
+            if isinstance(reserved, Reserved):
                 break
+            if reserved is None:
+                continue  # its Idempotency-Key was taken a moment ago
+            if isinstance(reserved.decision, TooManyRunning) and patient:
+                patient = await self._await_ending(request.caller.identity.user_id)
+                if patient:
+                    continue
+            raise self._refusal(request, prepared.reservation, reserved)
         create_id = prepared.reservation.id
         self._repeat.expect(create_id)
         try:
@@ -171,7 +182,9 @@ class CreatePrediction:
             return await self._refused(request, prepared.reservation, upstream)
         return await self._record(request, prepared.reservation, reserved, upstream)
 
-    async def _reserve(self, request: CreateRequest, reservation: Reservation) -> Reserved | None:
+    async def _reserve(
+        self, request: CreateRequest, reservation: Reservation
+    ) -> Reserved | creates.Refused | None:
         """Set aside what it takes; None if its Idempotency-Key was taken a moment ago."""
         identity = request.caller.identity
         limit = identity.plan.concurrent_predictions
@@ -194,26 +207,31 @@ class CreatePrediction:
 
         outcome = await self._ledger.write(work, durable=True)
         match outcome:
-            case Reserved():
+            case Reserved() | creates.Refused():
                 return outcome
-            case creates.Refused(decision):
-                if isinstance(decision, Admitted):
-                    raise TypeError("a refusal that admits")
-                metric = (
-                    decision.standing.rule.metric.value
-                    if isinstance(decision, QuotaRefused)
-                    else "concurrent_predictions"
-                )
-                self._metrics.quota_rejected(identity.user_name, metric)
-                problem = problems.refusal(decision, request.contact, reservation.at)
-                if isinstance(decision, QuotaRefused) and decision.status == 402:
-                    limits = ratelimit_headers(decision.standing, reservation.at)
-                    problem = replace(problem, headers=(*problem.headers, *limits))
-                raise Refused(problem)
             case creates.Repeated():
                 return None
             case creates.Conflict():
                 raise Refused(problems.idempotency_conflict())
+
+    def _refusal(
+        self, request: CreateRequest, reservation: Reservation, refused: creates.Refused
+    ) -> Refused:
+        """Count the refusal and put it into words."""
+        decision = refused.decision
+        if isinstance(decision, Admitted):
+            raise TypeError("a refusal that admits")
+        metric = (
+            decision.standing.rule.metric.value
+            if isinstance(decision, QuotaRefused)
+            else "concurrent_predictions"
+        )
+        self._metrics.quota_rejected(request.caller.identity.user_name, metric)
+        problem = problems.refusal(decision, request.contact, reservation.at)
+        if isinstance(decision, QuotaRefused) and decision.status == 402:
+            limits = ratelimit_headers(decision.standing, reservation.at)
+            problem = replace(problem, headers=(*problem.headers, *limits))
+        return Refused(problem)
 
     async def _send(
         self, request: CreateRequest, prepared: Prepared, progress: Progress

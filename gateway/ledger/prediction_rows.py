@@ -99,6 +99,17 @@ _RUNNING = (
     .select_from(predictions)
     .where(predictions.c.user_id == bindparam("user_id"), predictions.c.settled_at.is_(None))
 )
+_ANSWERED = (
+    WITH_DOCUMENT.join(creates, creates.c.id == predictions.c.create_id)
+    .where(
+        predictions.c.user_id == bindparam("user_id"),
+        predictions.c.settled_at.is_(None),
+        creates.c.finished_at >= bindparam("since"),
+        # Only blocking creates are answered with this header.
+        creates.c.answer_headers.contains("preference-applied"),
+    )
+    .order_by(creates.c.finished_at)
+)
 _UNDER_WAY = (
     select(func.count())
     .select_from(creates)
@@ -160,6 +171,12 @@ def with_document(values: Sequence[Any]) -> tuple[Row, bytes]:
 def running_count(conn: Connection, user_id: str) -> int:
     """Return how many a user has running, with those that are on their way upstream."""
     return int(conn.execute(_RUNNING_IN_ALL, {"user_id": user_id}).scalar_one())
+
+
+def answered(conn: Connection, user_id: str, since: float) -> list[tuple[Row, bytes]]:
+    """List what a user has running whose blocking create was answered since then, oldest first."""
+    found = conn.execute(_ANSWERED, {"user_id": user_id, "since": since})
+    return [with_document(values) for values in found]
 
 
 def for_update(statement: "Select[Any]") -> "Select[Any]":

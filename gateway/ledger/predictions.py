@@ -30,6 +30,7 @@ from gateway.ledger.looks import (
 from gateway.ledger.pages import Cursor, Filter, ids_of, page, rows
 from gateway.ledger.prediction_rows import (
     Row,
+    answered,
     document,
     get,
     get_many_with_documents,
@@ -47,6 +48,7 @@ __all__ = [
     "Settlement",
     "Sighting",
     "Snapshot",
+    "answered",
     "claim_look",
     "claim_looks",
     "confirm",

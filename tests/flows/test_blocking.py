@@ -148,3 +148,30 @@ def test_a_create_fit_for_upstream_reaches_it_unchanged() -> None:
         assert entry.query == "odd=%20query"
         for name in ("x-odd", "idempotency-key"):
             assert entry.header(name) is None
+
+
+def test_who_runs_one_after_the_other_never_runs_two_at_once(pool: ThreadPoolExecutor) -> None:
+    with (
+        running("[plans.default]\nconcurrent_predictions = 1\n") as gateway,
+        gateway.client(gateway.add_user("ann")) as client,
+    ):
+
+        def one_after_the_other() -> list[tuple[int, str]]:
+            asked = {"input": {"prompt": "a fox"}}
+            answers = [client.post(FLUX, json=asked, headers=WAIT) for _ in range(4)]
+            return [(answer.status_code, answer.json()["status"]) for answer in answers]
+
+        told = pool.submit(one_after_the_other)
+        gateway.settle(told.done, step_s=0.1)
+        assert told.result() == [(201, "processing")] * 4
+
+
+def test_what_still_runs_after_a_blocking_answer_takes_its_slot(pool: ThreadPoolExecutor) -> None:
+    with (
+        running("[plans.default]\nconcurrent_predictions = 1\n") as gateway,
+        gateway.client(gateway.add_user("ann")) as client,
+    ):
+        asked = pool.submit(create, client, "slow", {"Prefer": "wait=1"}, seconds=60)
+        gateway.settle(asked.done, step_s=0.1)
+        assert asked.result().json()["output"] is None
+        assert create(client, "echo", value=1).status_code == 429
