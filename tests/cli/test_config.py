@@ -80,7 +80,7 @@ def test_reload_publishes_what_is_new_and_says_so(program: Program) -> None:
     policy = policy_in_force(program)
     assert policy is not None
     assert set(policy.plans) == {"default", "pro"}
-    assert "Nothing changed" in program.run("config", "reload").stderr
+    assert "as they were published" in program.run("config", "reload").stderr
     with (program.folder / "gateway.toml").open("a", encoding="utf-8") as file:
         file.write("[plans.free]\n")
     assert "Published" in program.run("config", "reload").stderr
