@@ -134,7 +134,8 @@ let polling = null;
 function later() {
   clearTimeout(polling);
   if (!document.querySelector("[data-live], [data-gallery]")) return;
-  const busy = document.title.startsWith("(") || document.querySelector(".status-running");
+  // Whoever looks at what happens now wants to see it begin, too.
+  const busy = document.title.startsWith("(") || document.querySelector(".status-running, #now");
   polling = setTimeout(poll, busy && !document.hidden ? BUSY_MS : CALM_MS);
 }
 
