@@ -184,10 +184,12 @@ class Processes:
     @staticmethod
     def lives(pid: int) -> bool:
         """Return whether a process is there and not just unmissed."""
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return False
+        # All its threads: while one is still ending, its sockets take connections and drop them.
+        for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if thread.read_text().rpartition(")")[2].split()[0] not in ("Z", "X"):
+                    return True
+        return False
 
     def running(self) -> bool:
         """Return whether the gateway's process is alive."""
