@@ -62,6 +62,10 @@ class Watching:
         return 1 - self.seen_by_upstream / max(1, self.sent_by_clients)
 
 
+POLL_EVERY_S = 0.5
+"""How often each client asks, in seconds."""
+
+
 @dataclass
 class Queueing:
     """What came of the second scene: how long the second user's creates took, in seconds."""
@@ -147,7 +151,7 @@ async def watch(gateway: Processes, key: str, size: Size) -> Watching:
         burnt = _cpu_seconds(gateway)
 
         async def client(number: int) -> None:
-            await asyncio.sleep(0.5 * dice.random())
+            await asyncio.sleep(POLL_EVERY_S * dice.random())
             mine = names[number % len(names)]
             while time.time() < until:
                 asked = time.time()
@@ -163,7 +167,7 @@ async def watch(gateway: Processes, key: str, size: Size) -> Watching:
                     mine = dice.choice([one for one in names if one not in ended] or names)
                 else:
                     views.append((mine, now))
-                await asyncio.sleep(max(0.0, 0.5 - (now - asked)))
+                await asyncio.sleep(max(0.0, POLL_EVERY_S - (now - asked)))
 
         await asyncio.gather(*(client(number) for number in range(size.clients)))
         found.gateway_cpu_s = _cpu_seconds(gateway) - burnt

@@ -36,7 +36,9 @@ def doctor(session: Session, as_json: bool) -> None:
     """
     session.use_upstream()
     settings = session.settings
-    folder = demo_folder(settings)
+    # The demo's own folder is what its banner has one look at.
+    folders = (demo_folder(settings), settings.storage.data_dir)
+    folder = next((one for one in folders if demo_runs(one)), folders[0])
     has_token = bool(settings.upstream.token.get_secret_value())
     beside_demo = not has_token and demo_runs(folder)
     if beside_demo:  # what runs here keeps its data there

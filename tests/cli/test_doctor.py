@@ -70,7 +70,11 @@ def test_with_a_token_an_upstream_that_is_not_there_is_told(
     assert "nobody listens" in found["upstream"]["detail"]
 
 
-def test_beside_a_demo_it_says_so_and_leaves_replicate_alone(nowhere: Program) -> None:
+@pytest.mark.parametrize("looked_at", ["data", "data/demo"])
+def test_beside_a_demo_it_says_so_and_leaves_replicate_alone(
+    nowhere: Program, monkeypatch: pytest.MonkeyPatch, looked_at: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_STORAGE__DATA_DIR", str(nowhere.folder / looked_at))
     with the_only_demo(nowhere.folder / "data" / "demo"):
         found = doctor(nowhere)
     assert found["upstream"]["status"] == "skipped"

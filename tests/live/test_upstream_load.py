@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.upstream import Size, run_queueing, run_watching
+from benchmarks.upstream import POLL_EVERY_S, Size, run_queueing, run_watching
 
 
 @pytest.mark.slow
@@ -13,7 +13,9 @@ def test_a_hundred_impatient_clients_cost_upstream_no_more_than_a_few() -> None:
     assert set(found.statuses) == {200}
     assert found.most_requests_in_a_minute <= size.requests_per_minute
     assert found.most_creates_in_a_minute <= size.creates_per_minute
-    assert found.spared >= 0.95
+    # On a machine too busy to send what such clients would, upstream is asked no more often either.
+    impatient = size.clients * size.seconds / POLL_EVERY_S
+    assert found.seen_by_upstream <= 0.05 * max(found.sent_by_clients, impatient)
     assert found.view_age_median < 2
     assert found.ends > 0
     assert found.end_lag_median < 2
