@@ -207,7 +207,6 @@ def test_no_operation_is_left_out() -> None:
 @ALL
 def test_it_succeeds_for_whoever_may_and_is_metered(world: World, name: str) -> None:
     operation = OPERATIONS[name]
-    world.gateway.advance(1)
     asked = REQUESTS[name](world)
     gateway = world.gateway
     route = {"route": f"/replicate{operation.template}", "method": operation.method}
@@ -235,7 +234,6 @@ def test_it_succeeds_for_whoever_may_and_is_metered(world: World, name: str) -> 
 @ALL
 def test_without_a_good_key_it_is_401_and_nothing_happens(world: World, name: str) -> None:
     operation = OPERATIONS[name]
-    world.gateway.advance(1)
     asked = REQUESTS[name](world)
     received = len(world.gateway.sim.log.entries(operation=name))
     revoked = f"{world.keys['owner'][:-1]}{'a' if world.keys['owner'][-1] != 'a' else 'b'}"
@@ -249,7 +247,6 @@ def test_without_a_good_key_it_is_401_and_nothing_happens(world: World, name: st
 @ALL
 def test_whoever_may_not_is_refused_and_nothing_happens(world: World, name: str) -> None:
     operation = OPERATIONS[name]
-    world.gateway.advance(1)
     asked = REQUESTS[name](world)
     sim = world.gateway.sim
 
