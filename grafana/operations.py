@@ -35,6 +35,7 @@ OPERATIONS = Board(
                         f"(rate({_UPSTREAM_SECONDS})))",
                         "{{operation}}",
                     ),
+                    thresholds=((5, "yellow"), (30, "red")),
                 ),
                 panel(
                     "Failing requests to Replicate",
@@ -83,6 +84,7 @@ OPERATIONS = Board(
                     "short",
                     (f"max({P}outbox_pending)", "waiting"),
                     width=8,
+                    thresholds=((100, "yellow"), (1000, "red")),
                 ),
                 panel(
                     "Oldest webhook waiting",
@@ -134,6 +136,8 @@ OPERATIONS = Board(
                     "bytes",
                     (f"min by (instance) ({P}disk_free_bytes)", "{{instance}}"),
                     width=6,
+                    base="red",
+                    thresholds=((5e9, "yellow"), (20e9, "green")),
                 ),
             ),
         ),
@@ -188,6 +192,8 @@ OPERATIONS = Board(
                     (f"sum by (instance) ({P}workers)", "{{instance}}"),
                     kind="stat",
                     width=6,
+                    base="red",
+                    thresholds=((1, "green"),),
                 ),
                 panel(
                     "Memory",
@@ -195,6 +201,7 @@ OPERATIONS = Board(
                     "bytes",
                     ('process_resident_memory_bytes{job="replicate-gateway"}', "{{instance}}"),
                     width=6,
+                    thresholds=((500e6, "yellow"), (1e9, "red")),
                 ),
                 panel(
                     "Background work that died",

@@ -30,6 +30,8 @@ OVERVIEW = Board(
                     ('sum(up{job="replicate-gateway"})', "up"),
                     kind="stat",
                     width=4,
+                    base="red",
+                    thresholds=((1, "green"),),
                 ),
                 panel(
                     "Requests",
@@ -94,6 +96,7 @@ OVERVIEW = Board(
                     "s",
                     (f"histogram_quantile(0.5, sum by (le) (rate({_SECONDS})))", "half"),
                     (f"histogram_quantile(0.95, sum by (le) (rate({_SECONDS})))", "95 %"),
+                    thresholds=((10, "yellow"), (60, "red")),
                 ),
                 panel(
                     "Predictions by end",
@@ -130,6 +133,8 @@ OVERVIEW = Board(
                     ),
                     highest=1,
                     width=8,
+                    base="red",
+                    thresholds=((0.9, "yellow"), (0.99, "green")),
                 ),
                 panel(
                     "Polls saved",
@@ -149,12 +154,15 @@ OVERVIEW = Board(
                     "of other requests.",
                     "short",
                     (f"min by (kind) ({P}upstream_ratelimit_remaining)", "{{kind}}"),
+                    base="red",
+                    thresholds=((60, "yellow"), (300, "green")),
                 ),
                 panel(
                     "Refused by quotas",
                     "Requests per second that a quota or the concurrency limit refused.",
                     "ops",
                     (per_second("quota_rejections", "metric", 'user=~"$user"'), "{{metric}}"),
+                    thresholds=((1, "yellow"),),
                 ),
             ),
         ),

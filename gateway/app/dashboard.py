@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from typing import ParamSpec
 
 from gateway.app.accounts import Accounts
 from gateway.clock import Clock
@@ -21,15 +22,15 @@ from gateway.web.health import Readiness
 from gateway.web.identity import KeyRing
 from gateway.web.origin import Origins
 
-_Note = Callable[[str, str, float], None]
+_Told = ParamSpec("_Told")
 
 
-def both(first: _Note, second: _Note) -> _Note:
+def both(first: Callable[_Told, None], second: Callable[_Told, None]) -> Callable[_Told, None]:
     """Return what tells two about each request to upstream."""
 
-    def note(operation: str, status: str, seconds: float) -> None:
-        first(operation, status, seconds)
-        second(operation, status, seconds)
+    def note(*args: _Told.args, **named: _Told.kwargs) -> None:
+        first(*args, **named)
+        second(*args, **named)
 
     return note
 

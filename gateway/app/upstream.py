@@ -45,6 +45,7 @@ async def open_upstream(process: Process, stack: AsyncExitStack, ledger: Ledger)
     health = UpstreamHealth(clock)
     hooks = Hooks(
         on_request=both(metrics.upstream_request, health.note),
+        on_token_refused=both(metrics.token_refused, health.token_refused),
         on_ratelimit=metrics.ratelimit_remaining,
         on_queue_depth=metrics.queue_depth,
     )

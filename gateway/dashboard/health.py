@@ -42,6 +42,13 @@ class UpstreamHealth:
         else:
             self._last_answer_at = now
 
+    def token_refused(self, status: int) -> None:
+        """Count what `note` took for an answer as a failure: a 403 shows in its body alone."""
+        if status != 401 and self._seen:
+            at, _, seconds = self._seen.pop()
+            self._seen.append((at, True, seconds))
+            self._last_failure = (at, f"the token was refused ({status})")
+
     def seen(self) -> Seen:
         """Return the summary."""
         since = self._clock.now() - WINDOW_S

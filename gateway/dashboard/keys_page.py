@@ -79,6 +79,7 @@ class KeysPage:
             {
                 "keys": shown_keys(found, visit),
                 "new_key": new_key,
+                "here": "/dashboard/keys",
                 "action": "/dashboard/keys",
             },
         )

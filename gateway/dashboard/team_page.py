@@ -76,6 +76,7 @@ class TeamPage:
             Place("POST", "/team/{user}", self.change, admin=True),
             Place("POST", "/team/{user}/limits", self.limit, admin=True),
             Place("POST", "/team/{user}/disabled", self.disable, admin=True),
+            Place("GET", "/team/{user}/keys", self.lead_to_user, admin=True),
             Place("POST", "/team/{user}/keys", self.add_key, admin=True),
             Place("POST", "/team/{user}/keys/{key}/revoke", self.revoke, admin=True),
         )
@@ -165,6 +166,12 @@ class TeamPage:
         await self._administer.change_user(actor_of(visit), row.id, UserChange(disabled=disabled))
         return Redirect(f"/dashboard/team/{quote(row.id)}")
 
+    async def lead_to_user(self, visit: Visit) -> Reply:
+        """Lead whoever asks again where a new key was shown to the page with all keys."""
+        page = visit.query.get("page")
+        address = f"/dashboard/team/{quote(visit.path['user'], safe='')}"
+        return Redirect(f"{address}?page={quote(page, safe='')}" if page else address)
+
     async def add_key(self, visit: Visit) -> Reply:
         """Make a key for a user and show it, this once."""
         label, expires = read_new_key(visit)
@@ -207,6 +214,7 @@ class TeamPage:
                 "days": DAYS,
                 "keys": shown_keys(found, visit),
                 "new_key": new_key,
+                "here": f"/dashboard/team/{quote(row.id)}",
                 "action": f"/dashboard/team/{quote(row.id)}/keys",
                 "metrics": [metric.value for metric in Metric],
                 "pers": [per.value for per in Per],

@@ -117,6 +117,11 @@ UPSTREAM_REQUESTS = Definition(
     "Requests to Replicate; without an answer the status is a word.",
     ("operation", "status"),
 )
+UPSTREAM_TOKEN_REFUSED = Definition(
+    "upstream_token_refused",
+    "counter",
+    "Answers of Replicate that did not accept the account's token: 401, or 403 about the token.",
+)
 UPSTREAM_REQUEST_DURATION = Definition(
     "upstream_request_duration_seconds",
     "histogram",
@@ -202,6 +207,7 @@ ALL = (
     MIRROR_STORED_BYTES,
     UPSTREAM_REQUESTS,
     UPSTREAM_REQUEST_DURATION,
+    UPSTREAM_TOKEN_REFUSED,
     UPSTREAM_RATELIMIT_REMAINING,
     CREATE_QUEUE_DEPTH,
     CREATES_IN_DOUBT,

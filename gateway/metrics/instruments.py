@@ -83,6 +83,7 @@ class Metrics:
         self.mirror_files = self._counter(d.MIRROR_FILES)
         self.mirror_bytes = self._counter(d.MIRROR_BYTES)
         self.upstream_requests = self._counter(d.UPSTREAM_REQUESTS)
+        self.upstream_token_refused = self._counter(d.UPSTREAM_TOKEN_REFUSED)
         self.upstream_request_duration = self._histogram(d.UPSTREAM_REQUEST_DURATION)
         self.upstream_ratelimit_remaining = self._gauge(d.UPSTREAM_RATELIMIT_REMAINING)
         self.create_queue_depth = self._gauge(d.CREATE_QUEUE_DEPTH)
@@ -185,6 +186,10 @@ class Metrics:
         """Count a request to Replicate; without an answer `status` is a word."""
         self.upstream_requests.labels(operation, status).inc()
         self.upstream_request_duration.labels(operation).observe(seconds)
+
+    def token_refused(self, _status: int) -> None:
+        """Count an answer that did not accept the account's token."""
+        self.upstream_token_refused.inc()
 
     def ratelimit_remaining(self, kind: str, remaining: int) -> None:
         """Note what Replicate says is left: of ``create`` or ``request``."""

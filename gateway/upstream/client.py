@@ -197,7 +197,7 @@ class Upstream(Connected):
             else:
                 error = await read_bounded(response, _LARGEST_ERROR)
                 if not signed:
-                    _check_error(operation, response.status_code, error)
+                    self._check_error(operation, response.status_code, error)
                 yield StreamedAnswer(response.status_code, passed, len(error), response, error)
         finally:
             await response.aclose()
@@ -304,19 +304,19 @@ class Upstream(Connected):
             await response.aclose()
         return retry_after(response, body)
 
+    def _check_error(self, operation: Operation, status: int, body: bytes) -> None:
+        if status == 401 or (status == 403 and is_about_the_token(body)):
+            self._hooks.on_token_refused(status)
+            raise UpstreamTokenRefused(status)
+        json_is_due = operation.answer.is_json or status >= 500
+        # An error may say nothing at all; from a 5xx that is no word of the API's.
+        silent = not body and 400 <= status < 500
+        if json_is_due and not silent and not is_json(body):
+            raise UpstreamGarbage(status, "not JSON")
+
 
 def _can_be_sent_again(request: httpx.Request) -> bool:
     try:
         return request.content is not None
     except httpx.RequestNotRead:
         return False
-
-
-def _check_error(operation: Operation, status: int, body: bytes) -> None:
-    if status == 401 or (status == 403 and is_about_the_token(body)):
-        raise UpstreamTokenRefused(status)
-    json_is_due = operation.answer.is_json or status >= 500
-    # An error may say nothing at all; from a 5xx that is no word of the API's.
-    silent = not body and 400 <= status < 500
-    if json_is_due and not silent and not is_json(body):
-        raise UpstreamGarbage(status, "not JSON")

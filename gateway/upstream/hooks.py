@@ -16,6 +16,9 @@ class Hooks:
     """(operation's name, status, seconds to the answer's head); one call per attempt. Without an
     answer the status is ``unreachable``, ``broken``, ``timeout`` or ``cancelled``."""
 
+    on_token_refused: Callable[[int], None] = _nothing
+    """(status of an answer that does not accept the gateway's own token: 401 or 403)."""
+
     on_ratelimit: Callable[[str, int], None] = _nothing
     """(``create`` or ``request``, what upstream says is left of the account's allowance)."""
 

@@ -451,6 +451,8 @@ def test_an_admin_hands_out_a_key_and_takes_it_back(
         page = client.post(f"{place}/keys", data={"token": token, "label": "first"})
         found = re.search(r"hk-[0-9A-Za-z]{43}", page.text)
         assert found is not None
+        again = client.get(f"{place}/keys?page=2")
+        assert (again.status_code, again.headers["location"]) == (303, f"{place}?page=2")
         limit = {"token": token, "limit": "5", "metric": "predictions", "per": "week"}
         assert client.post(f"{place}/limits", data=limit).status_code == 303
         with gateway.client(found[0]) as api:

@@ -75,6 +75,34 @@ def test_every_panel_is_described_and_every_link_leads_somewhere(path: Path) -> 
     }
 
 
+LIMITED = {
+    "Gateways up",
+    "Errors",
+    "Allowance left",
+    "Failing requests to Replicate",
+    "Follower lag",
+    "Creates in doubt",
+    "Oldest webhook waiting",
+    "Output files kept",
+    "Disk free",
+    "Quota left",
+    "Ledger not readable",
+}
+"""The panels of what an alert watches."""
+
+
+def test_a_panel_of_what_an_alert_watches_shows_where_it_becomes_serious() -> None:
+    panels = [
+        panel
+        for path in files()
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+        if panel["title"] in LIMITED
+    ]
+    assert {panel["title"] for panel in panels} == LIMITED
+    for panel in panels:
+        assert len(panel["fieldConfig"]["defaults"]["thresholds"]["steps"]) > 1, panel["title"]
+
+
 def test_every_metric_that_is_asked_for_exists_and_every_one_is_asked_for() -> None:
     asked = set(re.findall(r"(?<![\w:])replicate_gateway_\w+", "\n".join(expressions())))
     asked = {re.sub(r"_seconds_(bucket|sum|count)$", "_seconds", name) for name in asked}

@@ -14,6 +14,8 @@ function say(text, wrong = false) {
 const NO_ANSWER = "The gateway does not answer at the moment. What is shown may be old, and what runs "
   + "goes on. It is tried again by itself.";
 
+const NOT_RENEWED = "This page is not brought up to date any more. Load it again to see how things stand.";
+
 function parse(html) {
   return new DOMParser().parseFromString(html, "text/html");
 }
@@ -149,11 +151,15 @@ async function poll() {
         location.assign(answer.url); // the session has ended: it says so, and leads back here
         return;
       }
-      if (!answer.ok) throw new Error(String(answer.status));
-      const from = parse(await answer.text());
-      said = "";
-      if (address === location.href) refresh(from);
-      say(said);
+      if (answer.status >= 500) throw new Error(String(answer.status));
+      if (answer.ok) {
+        const from = parse(await answer.text());
+        said = "";
+        if (address === location.href) refresh(from);
+        say(said);
+      } else {
+        say(NOT_RENEWED, true); // it does answer: what is shown is gone, or no longer the viewer's
+      }
     } catch {
       say(NO_ANSWER, true);
     }
@@ -256,5 +262,8 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) poll
 
 const zone = document.querySelector("[data-zone]");
 if (zone) zone.textContent = `; exact times are shown for ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+// The answer to a form stands at the form's address: loading that again would send it again.
+const shownOnce = document.querySelector("[data-here]");
+if (shownOnce) history.replaceState(history.state, "", shownOnce.dataset.here);
 prepare(document);
 later();
