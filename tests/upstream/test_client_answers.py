@@ -127,7 +127,12 @@ async def test_a_search_is_a_query_with_a_text_body(connect: Connect) -> None:
 async def test_only_a_refusal_of_the_token_is_the_gateways_own_trouble(
     connect: Connect, status: int, body: bytes, refused: bool
 ) -> None:
-    async with wild(always(body, status=status)) as server, connect(server.origin) as upstream:
+    told: list[int] = []
+    hooks = Hooks(on_token_refused=told.append)
+    async with (
+        wild(always(body, status=status)) as server,
+        connect(server.origin, hooks=hooks) as upstream,
+    ):
         if refused:
             with pytest.raises(UpstreamTokenRefused) as caught:
                 await upstream.call(CREATE, "/v1/predictions", body=BODY)
@@ -135,6 +140,7 @@ async def test_only_a_refusal_of_the_token_is_the_gateways_own_trouble(
         else:
             answer = await upstream.call(CREATE, "/v1/predictions", body=BODY)
             assert (answer.status, answer.body) == (status, body)
+    assert told == [status] * refused
 
 
 async def test_answers_that_need_not_be_json_need_not_be_json(connect: Connect) -> None:
