@@ -9,6 +9,7 @@ from posixpath import splitext
 from urllib.parse import unquote, urlsplit
 
 from gateway.dashboard import words
+from gateway.domain.foreign_json import load_foreign
 from gateway.domain.urls import DELIVERY_PREFIX, UrlMap
 from gateway.ledger.predictions import Row
 
@@ -267,7 +268,7 @@ def _strings(value: object, depth: int = 0) -> Iterator[str]:
 
 
 def _object(body: bytes) -> Mapping[str, object]:
-    return _mapping(json.loads(body))
+    return _mapping(load_foreign(body))
 
 
 def _mapping(value: object) -> Mapping[str, object]:

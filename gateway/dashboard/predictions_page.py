@@ -61,6 +61,7 @@ class PredictionsPage:
         """Return the addresses."""
         return (
             Place("GET", "/predictions", self.show),
+            Place("GET", "/predictions/cards", self.some),
             Place("GET", "/predictions/{prediction}.json", self.document),
             Place("POST", "/predictions/{prediction}/erase", self.erase),
         )
@@ -71,8 +72,9 @@ class PredictionsPage:
         cursor = _cursor(visit.query.get("cursor"))
         which = _which(query, visit)
         selected = visit.query.get("id")
-        found, one = await self._ledger.read(
-            partial(_found, which=which, cursor=cursor, selected=selected)
+        me = visit.identity.user_id
+        found, one, running = await self._ledger.read(
+            partial(_found, which=which, cursor=cursor, selected=selected, user_id=me)
         )
         cards, links = self._cards(found, cursor, query, visit)
         detail = None
@@ -104,9 +106,23 @@ class PredictionsPage:
                 "models": models,
                 "lines": first_lines(visit.origin),
                 "first_page": cursor is None,
-                "running": sum(card.running for card in cards),
+                "running": running,
             },
         )
+
+    async def some(self, visit: Visit) -> Reply:
+        """Show the cards of `ids`, for pages whose list has moved on without them."""
+        wanted = [one for one in visit.query.get("ids", "").split(",") if one][: PAGE + 1]
+        found = await self._ledger.read(
+            lambda conn: predictions.get_many_with_documents(conn, wanted)
+        )
+        user_id = visit.identity.user_id
+        cards = [
+            card_of(row, body, self._urls, visit.now, user_id)
+            for row, body in found.values()
+            if may_read(visit.caller, row.user_id, row.team)
+        ]
+        return Page("cards.html", {"cards": cards})
 
     async def document(self, visit: Visit) -> Reply:
         """Answer with the document as the API does."""
@@ -160,8 +176,9 @@ class PredictionsPage:
 
 
 def _found(
-    conn: Connection, which: Filter, cursor: Cursor | None, selected: str | None
-) -> tuple[list[tuple[Row, bytes]], tuple[Row, bytes] | None]:
+    conn: Connection, which: Filter, cursor: Cursor | None, selected: str | None, user_id: str
+) -> tuple[list[tuple[Row, bytes]], tuple[Row, bytes] | None, int]:
+    """Find a page, the selected one, and how many the user has running, shown here or not."""
     place = None if cursor is None else predictions.Cursor(cursor.created_at, cursor.id)
     backwards = cursor is not None and cursor.backwards
     return (
@@ -173,6 +190,7 @@ def _found(
             limit=PAGE + 1,
         ),
         predictions.get_with_document(conn, selected) if selected else None,
+        predictions.running_count(conn, user_id),
     )
 
 

@@ -1,5 +1,6 @@
 """What is open stays true: by itself, whatever happens elsewhere in the meantime."""
 
+import httpx
 import pytest
 
 from gateway.ledger import Connection, keys, users
@@ -81,3 +82,63 @@ def test_a_page_that_is_gone_is_not_called_a_gateway_that_does_not_answer(
         )
         said = at_ease.run(_POLLED)
         assert words in said, status
+
+
+def test_a_card_that_ends_says_so_also_where_only_what_runs_is_listed(
+    house: House, at_ease: Browser
+) -> None:
+    gateway = house[0]
+    key = gateway.add_user("filterer", plan="open")
+    sign_in(at_ease, gateway, key)
+    with gateway.client(key) as client:
+        ended, stays = (_queued(client, words) for words in ("this one ends", "this one stays"))
+        at_ease.open(f"{gateway.url}/dashboard/predictions?status=running")
+        at_ease.run("window.stayed = true")
+        client.post(f"/replicate/v1/predictions/{ended}/cancel")
+        gateway.finished(client, ended)
+        # By itself: nothing is clicked, nothing is called.
+        at_ease.until(f"return {_card(ended)}.textContent.includes('canceled')")
+        assert at_ease.run(f"return {_card(stays)}.querySelector('.status-running') !== null")
+        client.post(f"/replicate/v1/predictions/{stays}/cancel")
+        gateway.finished(client, stays)
+        at_ease.until(f"return {_card(stays)}.textContent.includes('canceled')")
+    assert at_ease.run("return window.stayed && document.querySelectorAll('[data-card]').length")
+    assert at_ease.text("[data-live-state]") == ""
+
+
+def test_a_card_that_newer_ones_push_off_the_page_is_followed_and_counted(
+    house: House, at_ease: Browser
+) -> None:
+    gateway = house[0]
+    key = gateway.add_user("pusher", plan="open")
+    sign_in(at_ease, gateway, key)
+    with gateway.client(key) as client:
+        pushed = _queued(client, "early and slow")
+        at_ease.open(f"{gateway.url}/dashboard/predictions")
+        at_ease.run("window.stayed = true")
+        for number in range(24):
+            made = client.post(
+                "/replicate/v1/models/simulated/echo/predictions", json={"input": {"value": number}}
+            )
+            gateway.finished(client, made.json()["id"])
+        at_ease.until("return document.querySelector('[data-news]').textContent === '24 new'")
+        assert at_ease.title.startswith("(1) ")
+        assert at_ease.run(f"return {_card(pushed)}.querySelector('.status-running') !== null")
+        client.post(f"/replicate/v1/predictions/{pushed}/cancel")
+        gateway.finished(client, pushed)
+    at_ease.until(f"return {_card(pushed)}.textContent.includes('canceled')")
+    at_ease.until("return !document.title.startsWith('(')")
+    assert at_ease.run("return window.stayed === true")
+
+
+def _queued(client: httpx.Client, prompt: str) -> str:
+    made = client.post(
+        "/replicate/v1/models/simulated/queue/predictions", json={"input": {"prompt": prompt}}
+    )
+    assert made.status_code == 201, made.text
+    prediction_id: str = made.json()["id"]
+    return prediction_id
+
+
+def _card(prediction_id: str) -> str:
+    return f"document.getElementById('card-{prediction_id}')"

@@ -522,6 +522,18 @@ def test_what_a_team_shares_can_be_seen_by_its_members(
         assert client.get(f"/dashboard/predictions?id={prediction_id}").status_code == 200
 
 
+def test_cards_are_had_by_name_by_those_who_may_see_them(
+    gateway: Running, ann: str, root: str
+) -> None:
+    mine, others = made(gateway, ann, "my lighthouse"), made(gateway, root, "a secret place")
+    with signed_in(gateway, ann) as client:
+        answer = client.get(f"/dashboard/predictions/cards?ids={mine},{others},unknown")
+        assert answer.status_code == 200
+        assert re.findall(r'id="card-(\w+)"', answer.text) == [mine]
+        assert "a secret place" not in answer.text
+        assert "data-card" not in client.get("/dashboard/predictions/cards").text
+
+
 def test_filters_are_in_the_address(gateway: Running, ann: str) -> None:
     prediction_id = made(gateway, ann)
     with signed_in(gateway, ann) as client:

@@ -71,6 +71,14 @@ function refresh(from) {
       prepare(place);
     }
   }
+  renew(from);
+  const pane = document.querySelector("[data-pane]");
+  const young = from.querySelector("[data-pane]");
+  if (pane && young && pane.dataset.running === "1") follow(pane, young);
+  news(from);
+}
+
+function renew(from) {
   for (const card of document.querySelectorAll("[data-card]")) {
     const young = from.getElementById(card.id);
     const link = card.firstElementChild;
@@ -79,10 +87,27 @@ function refresh(from) {
     const media = link.querySelector(".media");
     if (media && !media.querySelector("img, video")) swap(link, young.firstElementChild, ".media");
   }
-  const pane = document.querySelector("[data-pane]");
-  const young = from.querySelector("[data-pane]");
-  if (pane && young && pane.dataset.running === "1") follow(pane, young);
-  news(from);
+}
+
+// A card that runs leaves the list when newer ones push it on, or when it has ended and the filter
+// asks for what runs: it is asked for by itself, and stays where it is.
+async function renewMissing(from) {
+  const gallery = document.querySelector("[data-cards]");
+  if (!gallery) return;
+  const missing = [...gallery.querySelectorAll("[data-card]")]
+    .filter((card) => card.querySelector(".status-running") && !from.getElementById(card.id));
+  if (!missing.length) return;
+  const ids = missing.map((card) => card.id.slice("card-".length));
+  const answer = await fetch(`${gallery.dataset.cards}?ids=${ids.map(encodeURIComponent).join(",")}`, {
+    headers: { accept: "text/html" }, cache: "no-store",
+  });
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  const cards = parse(await answer.text());
+  renew(cards);
+  for (const card of missing) {
+    // Nobody knows it any more, or it is no longer the viewer's to see.
+    if (!cards.getElementById(card.id) && !card.contains(document.activeElement)) card.remove();
+  }
 }
 
 // What is open and still runs: part by part, so that nobody loses their place in it.
@@ -155,7 +180,10 @@ async function poll() {
       if (answer.ok) {
         const from = parse(await answer.text());
         said = "";
-        if (address === location.href) refresh(from);
+        if (address === location.href) {
+          refresh(from);
+          await renewMissing(from);
+        }
         say(said);
       } else {
         say(NOT_RENEWED, true); // it does answer: what is shown is gone, or no longer the viewer's
