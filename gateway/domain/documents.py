@@ -28,13 +28,13 @@ from gateway.domain.facts import (
     list_page,
     parse_time,
 )
+from gateway.domain.foreign_json import load_foreign
 from gateway.domain.json_text import (
     InvalidJson,
     MemberSpan,
     drop_members,
     encode,
     item_spans,
-    load,
     member_spans,
     replace_spans,
     set_members,
@@ -151,7 +151,7 @@ def list_document(next_url: str | None, previous_url: str | None, items: Iterabl
 
 def client_next_links(body: bytes, urls: UrlMap, origin: str) -> bytes:
     """``next`` and ``previous`` of any other list. Raises ``InvalidJson`` if it is not JSON."""
-    document = load(body)
+    document = load_foreign(body)
     if not isinstance(document, dict) or _PAGE_LINKS.isdisjoint(document):
         return body
     edits: list[Edit] = []
@@ -211,7 +211,7 @@ def rewrite_output_urls(value: bytes, urls: UrlMap, origin: str) -> bytes:
 
 
 def _object(body: bytes) -> None:
-    if not isinstance(load(body), dict):
+    if not isinstance(load_foreign(body), dict):
         raise InvalidJson("The document must be a JSON object")
 
 

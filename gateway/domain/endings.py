@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from gateway.domain.json_text import load, set_members
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import member_spans, set_members
 
 LOST_ERROR = "Replicate no longer knows this prediction"
 """The `error` of a prediction that upstream answers 404 for, ten minutes long."""
@@ -20,10 +21,14 @@ def with_last_data(body: bytes, last: bytes) -> bytes:
 
     Without an output in the last snapshot there is nothing to put back, and it stays as it is.
     """
-    known = load(last)
+    known = load_foreign(last)
     if not isinstance(known, Mapping) or known.get("output") is None:
         return body
-    kept = {name: known[name] for name in ("input", "output", "logs") if name in known}
+    kept = {
+        member.name: last[member.start : member.end]
+        for member in member_spans(last)
+        if member.name in ("input", "output", "logs")
+    }
     return set_members(body, {**kept, "data_removed": False})
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-from gateway.domain.json_text import InvalidJson, item_spans, load, member_spans
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson, item_spans, member_spans
 
 _TIME: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?"
@@ -61,7 +62,7 @@ class ListPage:
 
 def facts(body: bytes) -> PredictionFacts:
     """Reads upstream's document. Raises ``InvalidJson`` or ``NotAPrediction``."""
-    return facts_of(load(body))
+    return facts_of(load_foreign(body))
 
 
 def facts_of(document: object) -> PredictionFacts:
@@ -97,7 +98,7 @@ def facts_of(document: object) -> PredictionFacts:
 
 def list_page(body: bytes) -> ListPage:
     """Reads a page ``{"next", "previous", "results"}``. Raises ``InvalidJson``."""
-    document = load(body)
+    document = load_foreign(body)
     if not isinstance(document, dict) or not isinstance(document.get("results"), list):
         raise InvalidJson("The document is not a list: it has no results")
     items: tuple[bytes, ...] = ()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.domain.documents import parse_time
-from gateway.domain.json_text import load
+from gateway.domain.foreign_json import load_foreign
 
 UPLOAD_LIVES_S = 86_400.0
 """How long upstream keeps an upload when its file object does not say."""
@@ -29,7 +29,7 @@ class FileFacts:
 
 def file_facts(body: bytes) -> FileFacts:
     """Read a file object. Raises NotAFile, and InvalidJson for what is not JSON."""
-    document = load(body)
+    document = load_foreign(body)
     if not isinstance(document, dict):
         raise NotAFile("not a JSON object")
     file_id = document.get("id")

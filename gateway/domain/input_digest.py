@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Final
 
-from gateway.domain.json_text import load
+from gateway.domain.foreign_json import load_foreign
 
 _ADDRESSES: Final = ("data:", "http:", "https:")
 
@@ -28,7 +28,7 @@ def input_outline(document: bytes) -> str:
 
 
 def _digest(document: bytes, *, addresses: bool) -> str:
-    body = load(document)
+    body = load_foreign(document)
     given = body.get("input") if isinstance(body, dict) else None
     if given is None:
         return ""

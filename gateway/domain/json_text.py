@@ -143,24 +143,24 @@ def string_spans(
 
     ``start`` and ``end`` must enclose one JSON value; ``path`` is where that value itself stands.
     ``like`` is matched at the opening quote: a string that it does not match is passed over
-    without being decoded, which keeps bodies with megabytes of ``data:`` URIs cheap.
+    without being decoded, which keeps bodies with megabytes of ``data:`` URIs cheap. A string may
+    lie at any depth; its path is told no deeper than ``MAX_DEPTH`` levels.
     """
     stop = len(body) if end is None else end
     floor = len(path)
+    most = floor + MAX_DEPTH
     steps: list[str | int] = list(path)
     for match in TOKEN.finditer(body, start, stop):
         group = match.lastindex
         if group == 1:
             at, after = match.span(1)
             if like is None or like.match(body, at, after):
-                yield StringSpan(tuple(steps), at, after, decode_string(body, at, after))
+                yield StringSpan(tuple(steps[:most]), at, after, decode_string(body, at, after))
             continue
         if group == 3:
             raise unended_string()
         kind = body[match.start()]
         if kind == OPEN_ARRAY or kind == OPEN_OBJECT:  # noqa: SIM109 (twice as fast as a tuple)
-            if len(steps) - floor == MAX_DEPTH:
-                raise too_deep()
             steps.append(0 if kind == OPEN_ARRAY else "")
         elif len(steps) == floor:
             raise InvalidJson("The body is not valid JSON: it ends before its last byte")
@@ -268,11 +268,16 @@ def drop_members(body: bytes, names: Collection[str]) -> bytes:
 
 
 def set_members(body: bytes, values: Mapping[str, object]) -> bytes:
-    """The object with these top-level members: replaced where they stand, else put at the end."""
+    """The object with these top-level members: replaced where they stand, else put at the end.
+
+    A value of ``bytes`` is JSON already and put in as it is.
+    """
     if not values:
         return body
     members = member_spans(body)
-    encoded = {name: encode(value) for name, value in values.items()}
+    encoded = {
+        name: value if isinstance(value, bytes) else encode(value) for name, value in values.items()
+    }
     edits = [
         (member.start, member.end, encoded[member.name])
         for member in members

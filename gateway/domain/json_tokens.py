@@ -63,6 +63,10 @@ class InvalidJson(ValueError):
     """The body is not the JSON that it has to be. The message is fit for a client."""
 
 
+class TooDeep(InvalidJson):
+    """The body has more than ``MAX_DEPTH`` levels."""
+
+
 def first_byte(body: bytes, start: int, stop: int) -> tuple[bytes, int]:
     """The first byte between two positions that is not whitespace, and where; ``b""`` if none."""
     match = FIRST.match(body, start, stop)
@@ -102,9 +106,9 @@ def whole_characters(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
 
 
-def too_deep() -> InvalidJson:
+def too_deep() -> TooDeep:
     """The refusal of a body with more than ``MAX_DEPTH`` levels."""
-    return InvalidJson(f"The body is nested deeper than {MAX_DEPTH} levels")
+    return TooDeep(f"The body is nested deeper than {MAX_DEPTH} levels")
 
 
 def unended_string() -> InvalidJson:

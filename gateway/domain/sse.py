@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.domain.documents import rewrite_output_urls, value_urls
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.foreign_json import is_json
 from gateway.domain.urls import UrlMap
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
@@ -157,11 +157,7 @@ def _is_json(event: Event) -> bool:
     """Whether the data is a JSON value that strings can stand in; text may just begin like one."""
     if event.event in _UNTOUCHED or event.data[:1] not in ("{", "[", '"'):
         return False
-    try:
-        load(event.data.encode())
-    except InvalidJson:
-        return False
-    return True
+    return is_json(event.data.encode())
 
 
 def _rendered(event: Event) -> Event:

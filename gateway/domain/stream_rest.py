@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.domain.json_text import load
+from gateway.domain.foreign_json import load_foreign
 from gateway.domain.sse import Event, make_event
 
 DONE: Final = "done"
@@ -28,7 +28,7 @@ def rest_of_stream(
     `outputs` are the data of the output events logged so far, in order; `last_id` is the id of the
     last event logged. Raises ``InvalidJson``.
     """
-    prediction = load(document)
+    prediction = load_foreign(document)
     if not isinstance(prediction, Mapping):
         return ()
     told = [("output", text) for text in _missing(prediction.get("output"), outputs)]

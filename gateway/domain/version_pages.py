@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson
 
 # Ids such as "hidden" stand for many models' versions and tell nothing.
 _VERSION_ID: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
@@ -41,7 +42,7 @@ def versions_in(body: bytes, operation: str, model: str | None = None) -> Mappin
     if operation not in LEARNT_FROM:
         return {}
     try:
-        page = load(body)
+        page = load_foreign(body)
     except InvalidJson:
         return {}
     found = {}

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.domain.json_text import load
+from gateway.domain.foreign_json import load_foreign
 
 EVERY_S: Final = 0.5
 """``output`` and ``logs`` are told at most this often, each."""
@@ -35,7 +35,7 @@ class Scene:
 
 def scene_of(body: bytes, *, ended: bool) -> Scene:
     """Read upstream's document; raises ``InvalidJson``. `ended`: it is the one that settles."""
-    document = load(body)
+    document = load_foreign(body)
     members = document if isinstance(document, dict) else {}
     return Scene(
         started=members.get("status") != "starting"

@@ -5,7 +5,8 @@ import hashlib
 import logging
 from functools import partial
 
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson
 from gateway.ledger import Ledger, published
 from gateway.upstream import OPERATIONS, Upstream, UpstreamError, Urgency
 
@@ -58,7 +59,7 @@ class Account:
 
 def _username(body: bytes) -> str | None:
     try:
-        document = load(body)
+        document = load_foreign(body)
     except InvalidJson:
         return None
     name = document.get("username") if isinstance(document, dict) else None

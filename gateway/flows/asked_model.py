@@ -10,7 +10,8 @@ from functools import partial
 
 from gateway.clock import Clock
 from gateway.domain import problems
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson
 from gateway.domain.models import (
     ByDeployment,
     ByModel,
@@ -138,7 +139,7 @@ class AskedModel:
 
 def _release_of(body: bytes) -> str | None:
     try:
-        document = load(body)
+        document = load_foreign(body)
     except InvalidJson:
         return None
     release = document.get("current_release") if isinstance(document, dict) else None

@@ -19,8 +19,8 @@ from gateway.domain.documents import (
     is_terminal,
     output_urls,
 )
+from gateway.domain.foreign_json import load_foreign
 from gateway.domain.input_digest import input_digest, input_outline
-from gateway.domain.json_text import load
 from gateway.domain.reconciliation import SKEW_S, Candidate, Doubt, in_window, judge
 from gateway.domain.urls import UrlMap
 from gateway.flows.account import Account
@@ -220,11 +220,11 @@ class ReconcileCreates:
 
     async def _candidate(self, kind: Kind, item: bytes, told: PredictionFacts) -> Candidate:
         body = item
-        document = load(item)
+        document = load_foreign(item)
         if not isinstance(document, dict) or "input" not in document:
             answer = await self._get(kind, told.id)
             body = item if answer is None else answer
-            document = load(body)
+            document = load_foreign(body)
         members = document if isinstance(document, dict) else {}
         readable = "input" in members and members.get("data_removed") is not True
         deployment = members.get("deployment")

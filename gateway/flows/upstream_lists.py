@@ -7,7 +7,8 @@ from urllib.parse import urlencode, urlsplit
 
 from gateway.clock import Clock
 from gateway.domain.documents import list_page
-from gateway.domain.json_text import InvalidJson, load
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson
 from gateway.upstream import OPERATIONS, Upstream, UpstreamError, Urgency
 
 Kind = Literal["prediction", "training"]
@@ -65,7 +66,7 @@ class UpstreamLists:
             )
             if answer.status != 200:
                 raise UpstreamError(f"upstream answered {answer.status} when asked for {kind}s")
-            page = load(answer.body)
+            page = load_foreign(answer.body)
             if not isinstance(page, dict) or not isinstance(page.get("results"), list):
                 raise InvalidJson("The document is not a list: it has no results")
             link = page.get("next")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
-import orjson
 
+from gateway.domain.foreign_json import load_foreign
+from gateway.domain.json_text import InvalidJson
 from gateway.upstream.errors import UpstreamGarbage
 
 Headers = list[tuple[str, str]]
@@ -34,6 +35,7 @@ _NOT_PASSED_ON: Final = frozenset(
 _ABOUT_THE_TOKEN: Final = re.compile(rb"\btoken\b|\bauthenticat", re.IGNORECASE)
 _RESETS_IN: Final = re.compile(r"resets in ~?([0-9]+(?:\.[0-9]+)?)\s*s")
 _LONGEST_REASON: Final = 10_000
+_NO_WAIT_S: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +129,6 @@ def whole_number(text: str | None) -> int | None:
     return int(text)
 
 
-def is_json(body: bytes) -> bool:
-    """Return whether the whole body is one JSON value."""
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
 def is_about_the_token(body: bytes) -> bool:
     """Return whether a 403 refuses the gateway's token rather than what was asked for."""
     return _ABOUT_THE_TOKEN.search(body[:_LONGEST_REASON]) is not None
@@ -144,17 +137,17 @@ def is_about_the_token(body: bytes) -> bool:
 def retry_after(response: httpx.Response, body: bytes) -> float:
     """Return how many seconds a 429 asks to wait: its body knows best, then its headers."""
     try:
-        problem = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        problem = load_foreign(body)
+    except InvalidJson:
         problem = None
     if isinstance(problem, dict):
         told = problem.get("retry_after")
-        if isinstance(told, int | float) and not isinstance(told, bool) and told >= 0:
+        if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told < _NO_WAIT_S:
             return max(0.1, float(told))
     for name in ("retry-after", "ratelimit-reset"):
         seconds = whole_number(response.headers.get(name))
         # A reset can be told as a moment (seconds since 1970) too: that is no number of seconds.
-        if seconds is not None and seconds < 1_000_000:
+        if seconds is not None and seconds < _NO_WAIT_S:
             return max(0.1, float(seconds))
     if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
         match = _RESETS_IN.search(problem["detail"])

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 import httpx
 
 from gateway.clock import Clock
+from gateway.domain.foreign_json import is_json
 from gateway.upstream.allowance import Allowance
 from gateway.upstream.answers import (
     Answer,
     StreamedAnswer,
     is_about_the_token,
-    is_json,
     passed_on,
     plain_length,
     read_bounded,

@@ -1,11 +1,11 @@
 """Usage, predictions, creates in doubt, and the audit log."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
 from gateway.domain import problems
 from gateway.domain.instants import iso
+from gateway.domain.json_text import set_members
 from gateway.flows.administer import Administer
 from gateway.flows.answer import Answer, Refused
 from gateway.flows.erase_predictions import ErasePredictions
@@ -156,13 +156,14 @@ class Records:
         if found is None:
             raise Refused(problems.not_found())
         row, body, kept = found
-        return answer(
+        shown = answer(
             {
                 "prediction": row_record(row, call.origin),
                 "files": [_file_record(file) for file in kept],
-                "document": json.loads(body),
             }
         )
+        # As upstream wrote it: not all legal JSON can be printed again.
+        return replace(shown, body=set_members(shown.body, {"document": body}))
 
     async def _erase(self, call: Call) -> Answer:
         actor = actor_of(call)
