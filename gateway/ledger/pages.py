@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, or_, select, tuple_
 
 from gateway.ledger.prediction_rows import COLUMNS, WITH_DOCUMENT, Row, row_of, with_document
 from gateway.ledger.tables import predictions
+
+MADE_HERE = "api"
+"""The source of everything that is made through the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,14 @@ def _conditions(which: Filter) -> list[ColumnElement[bool]]:
         (table.kind, which.kind),
         (table.model, which.model),
         (table.status, which.status),
-        (table.source, which.source),
     ):
         if value is not None:
             conditions.append(column == value)
+    if which.source == MADE_HERE:
+        # A fresh document may not say its source yet; all that is made here is made by the API.
+        conditions.append(or_(table.source == MADE_HERE, table.source.is_(None)))
+    elif which.source is not None:
+        conditions.append(table.source == which.source)
     if which.created_after is not None:
         conditions.append(table.created_at >= which.created_after)
     if which.created_before is not None:

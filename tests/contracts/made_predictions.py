@@ -26,7 +26,7 @@ async def make(
     kind: str = "prediction",
     files: tuple[str, ...] = (),
     status: str = "starting",
-    source: str = "api",
+    source: str | None = "api",
 ) -> None:
     asked = reservation(f"c-{name}", user=user, team=team, model=model, at=at, kind=kind)
     made = prediction(name, created_at=at, next_look_at=at + 1, status=status, source=source)

@@ -220,6 +220,7 @@ async def test_pages_go_from_the_newest_to_the_oldest_and_back(ledger: Ledger) -
         (Filter(team="red"), ["c", "a"]),
         (Filter(model="other/model"), ["c"]),
         (Filter(source="web"), ["b"]),
+        (Filter(source="api"), ["c", "a"]),
         (Filter(status="succeeded"), ["a"]),
         (Filter(running=True), ["c", "b"]),
         (Filter(running=False), ["a"]),
@@ -233,7 +234,9 @@ async def test_pages_go_from_the_newest_to_the_oldest_and_back(ledger: Ledger) -
 async def test_lists_can_be_narrowed(ledger: Ledger, which: Filter, expected: list[str]) -> None:
     await make(ledger, "a", at=NOW, team="red")
     await make(ledger, "b", at=NOW + 1, user="u2", source="web")
-    await make(ledger, "c", at=NOW + 2, team="red", kind="training", model="other/model")
+    await make(
+        ledger, "c", at=NOW + 2, team="red", kind="training", model="other/model", source=None
+    )
     await settle(ledger, name="a")
     found = await ledger.read(lambda conn: predictions.page(conn, which))
     assert [row.id for row, _ in found] == expected
