@@ -20,7 +20,7 @@ escaped the check of who owns it.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -79,17 +79,19 @@ _QUERY_TEXT: Final = rf"(?:[{_STEP_CHAR}/?]++|%[0-9A-Fa-f]{{2}})++"
 _URL: Final = re.compile(rf"(https?)://([a-z0-9._:-]++)({_PATH_TEXT})(\?{_QUERY_TEXT})?")
 _PATH_AND_QUERY: Final = re.compile(rf"{_PATH_TEXT}(?:\?{_QUERY_TEXT})?")
 _HTTP: Final = ("http://", "https://")
-# Blanks and control characters of every kind, backslashes and fragments: no URL has them, and text
-# that merely contains one has.
-_NEVER: Final = re.compile(
-    r"[\x00-\x20\x7f-\xa0\\#\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
+# Blanks and control characters of every kind.
+_BLANKS: Final = (
+    r"\x00-\x20\x7f-\xa0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
 )
+_BLANK: Final = re.compile(f"[{_BLANKS}]")
+_EDGES: Final = "".join(char for char in map(chr, range(0x10000)) if _BLANK.match(char))
+# No URL has blanks, backslashes and fragments, and text that merely contains one has.
+_NEVER: Final = re.compile(rf"[{_BLANKS}\\#]")
 _FILE_ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,200}")
 _LOOSE_URL: Final = re.compile(
     r"(?P<scheme>https?):[/\\]*(?P<authority>[^/\\?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?",
     re.IGNORECASE,
 )
-_EDGES: Final = "".join(map(chr, range(0x21))) + "\x7f\xa0\u2028\u2029\u3000\ufeff"
 _INNER: Final = str.maketrans("", "", "\t\r\n")
 
 
@@ -265,9 +267,13 @@ class UrlMap:
         """What a client-side URL of this gateway stands for; ``None`` if it is not one.
 
         ``own_origins`` are the origins under which clients reach this gateway. The host's case, a
-        spelled-out default port, a dot after the host, user-info and a fragment make no difference.
+        spelled-out default port, a dot after the host, user-info and a fragment make no difference,
+        nor do blanks around it. With a blank inside, a line's end too, it is a text that begins
+        with an address, and goes up as it is. That opens nothing: who fetches from this gateway is
+        checked here, and upstream has no key.
         """
-        found = _loose(url)
+        text = url.strip(_EDGES)
+        found = None if _BLANK.search(text) else _loose(text)
         if found is None or found.origin not in _canonical(frozenset(own_origins)):
             return None
         # A slash too many, as joining addresses by hand leaves it, makes no difference.
@@ -291,17 +297,41 @@ class UrlMap:
 
         Who may use a file is decided by what this says, so it errs on the side of recognising:
         other schemes, ports, encodings, dots and surrounding whitespace do not hide a file's id.
+        What has blanks inside is checked but never rewritten: one who may use a file may also
+        write about it.
+
+        A text with blanks inside may be a sentence that begins with an address, as in "…/files/F1
+        answers 404, why?", or a spelling meant to get past the check. What fetchers make of blanks
+        decides. In the path they are asked for as ``%20``, or refuse the URL: "F1%20answers…" is no
+        file, and such a sentence nobody's concern, unless the dots behind take that step away. At a
+        step's edges a blank might be trimmed; in a query, a fragment or user-info it changes
+        nothing. Browsers' rules and Python's ``urlsplit`` take tabs and line ends out wherever they
+        are, others quote them; some resolve ``..`` before they decode ``%2f``, others after. Every
+        such reading counts, and where two lead to different files, neither may be had.
         """
-        found = _loose(url)
-        if found is None or found.origin is None:
-            return None
-        if _host_of(found.origin) != _host_of(self.api_origin):
-            return None
-        steps = _steps(found.path)
-        if steps[:1] != ["v1"]:
-            return None
-        target = self._api_target(_below_v1(steps), found.path, found.query)
-        return None if isinstance(target, GatewayApi) else target
+        text = url.strip(_EDGES)
+        blanks = _BLANK.search(text) is not None
+        targets: set[GatewayApiFile | GatewayUnusable] = set()
+        for reading in dict.fromkeys((text.translate(_INNER), text)):
+            found = _loose(reading)
+            if found is None or found.origin is None:
+                continue
+            if _host_of(found.origin) != _host_of(self.api_origin):
+                continue
+            for steps in (_steps(found.path), _resolved(map(_decoded, found.path.split("/")))):
+                if steps[:1] != ["v1"]:
+                    continue
+                below = _below_v1(steps)
+                target = (
+                    _file_in_text(below, url)
+                    if blanks
+                    else self._api_target(below, found.path, found.query)
+                )
+                if target is not None and not isinstance(target, GatewayApi):
+                    targets.add(target)
+        if len(targets) > 1:
+            return GatewayUnusable("it is not the address of an uploaded file")
+        return targets.pop() if targets else None
 
     def _api_target(
         self, steps: list[str], path: str, query: str
@@ -340,7 +370,7 @@ class _Loose:
 def _loose(url: str) -> _Loose | None:
     """A URL as the most forgiving reader would take it."""
     text = url.strip(_EDGES)
-    match = _LOOSE_URL.match(text.translate(_INNER)) if text[:1] in ("h", "H") else None
+    match = _LOOSE_URL.match(text) if text[:1] in ("h", "H") else None
     if match is None:
         return None
     authority = normalize("NFKC", unquote(match["authority"])).rpartition("@")[2]
@@ -373,15 +403,32 @@ def _remembered(patterns: Sequence[OriginPattern]) -> Callable[[str, str], bool]
     return covered
 
 
+def _file_in_text(steps: list[str], text: str) -> GatewayApiFile | None:
+    """The file that could be fetched from a text with blanks inside, under the text's own name."""
+    match [bare for step in steps if (bare := step.strip(_EDGES))]:
+        case ["files", file_id] | ["files", file_id, "download"] if _FILE_ID.fullmatch(file_id):
+            return GatewayApiFile(file_id, text)
+    return None
+
+
+def _decoded(text: str) -> str:
+    """Without percent-encoding, as often as somebody might undo it, and with slashes that lean."""
+    for _ in range(4):
+        decoded = unquote(text)
+        if decoded == text:
+            break
+        text = decoded
+    return text.replace("\\", "/")
+
+
 def _steps(path: str) -> list[str]:
     """The path's segments after decoding and resolving everything that somebody might."""
-    for _ in range(4):
-        decoded = unquote(path)
-        if decoded == path:
-            break
-        path = decoded
+    return _resolved(_decoded(path).split("/"))
+
+
+def _resolved(segments: Iterable[str]) -> list[str]:
     steps: list[str] = []
-    for step in path.replace("\\", "/").split("/"):
+    for step in segments:
         if step == "..":
             del steps[-1:]
         elif step not in ("", "."):

@@ -1,5 +1,6 @@
 """What the URLs that clients send mean: paths of the mirror, files, the API; hostile ones too."""
 
+import posixpath
 import re
 from urllib.parse import urlsplit
 
@@ -77,7 +78,7 @@ HOSTILE = [
 def test_hostile_delivery_paths_are_refused(raw_path: str) -> None:
     with pytest.raises(UnsafePath):
         URLS.delivery_from_path(raw_path)
-    if raw_path:
+    if raw_path and not any(char.isspace() or char < " " for char in raw_path):
         assert isinstance(
             URLS.from_client(f"{GATEWAY}/replicate/delivery/{raw_path}", OWN),
             GatewayUnusable | GatewayDelivery,
@@ -197,6 +198,7 @@ def test_what_a_client_side_url_stands_for(url: str, target: object) -> None:
         "https://API.Replicate.com./v1/files/F1/",
         "https://x:y@api.replicate.com/v1/files/F1",
         " https://api.replicate.com/v1/files/F1\n",
+        "\x85\u2003https://api.replicate.com/v1/files/F1\u200b\u2028",
         "https://api.replicate.com//v1//files//F1",
         "https://api.replicate.com/v1/x/../files/F1",
         "https://api.replicate.com/v1/./files/F1",
@@ -204,7 +206,6 @@ def test_what_a_client_side_url_stands_for(url: str, target: object) -> None:
         "https://api.replicate.com/v1%2ffiles%2fF1",
         "https://api.replicate.com/v1/%2566iles/F1",
         "https:\\\\api.replicate.com\\v1\\files\\F1",
-        "https://api.replicate.com/v1/fi\tles/F1",
         "https:api.replicate.com/v1/files/F1",
         "https://%61pi.replicate.com/v1/files/F1",
         "https://\uff41pi.replicate.com/v1/files/F1",
@@ -237,6 +238,111 @@ def test_an_uploaded_file_with_a_signed_download_keeps_its_signature() -> None:
     assert isinstance(
         URLS.upstream_file("https://api.replicate.com/v1/files/F1/x/y"), GatewayUnusable
     )
+
+
+UPLOAD = "https://api.replicate.com/v1/files/F1"
+PROSE = [
+    " gives me 402. What does it mean?",
+    " is my file",
+    "\u00a0: what is that?",
+    "\nanswers 404, why?",
+    "\n\nWhy does this #fail?",
+    "\u3000\u306f\u4f55?",
+]
+
+
+@pytest.mark.parametrize("rest", [*PROSE, "? What is that", "# and more", "\nx", "\tx", "\x00x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/replicate/v1/predictions",
+        "/replicate/v1/files/F1",
+        "/replicate/delivery/replicate.delivery/a.png",
+        "/replicate/delivery/x/y.png",
+    ],
+)
+def test_a_text_that_begins_with_an_address_is_no_address(path: str, rest: str) -> None:
+    assert URLS.from_client(GATEWAY + path + rest, OWN) is None
+    assert URLS.upstream_file(GATEWAY + path + rest) is None
+    assert URLS.from_client(f" \t{GATEWAY}{path}\r\n", OWN) == URLS.from_client(GATEWAY + path, OWN)
+
+
+@pytest.mark.parametrize("rest", [*PROSE, "/download of mine", "/x y"])
+def test_a_text_that_begins_with_a_files_address_in_upstreams_form_is_no_file(rest: str) -> None:
+    assert URLS.upstream_file(UPLOAD + rest) is None
+    assert URLS.upstream_file("https://api.replicate.com/v1/predictions" + rest) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://api.replicate.com/v1/fi\tles/F1",
+        "ht\ntps://api.replicate.com/v1/files/F\r\n1",
+        "https://a b@api.replicate.com/v1/files/F1",
+        f"{UPLOAD}? why",
+        f"{UPLOAD}?a=b\tc",
+        f"{UPLOAD}# why",
+        f"{UPLOAD} ?",
+        f"{UPLOAD}/ #",
+        f"{UPLOAD}/download?expiry=1&signature=s&x= y",
+        f"{UPLOAD}/a b/..",
+        f"{UPLOAD}/\t/..",
+        f"{UPLOAD}/.\t./..",
+        f"{UPLOAD}/a b%2f..%2f..%2fF2/..",
+        "https://api.replicate.com/v1/a b/../files/F1",
+        "https://api.replicate.com/v1/%66iles/F1? x",
+    ],
+)
+def test_blanks_do_not_hide_a_file_that_could_be_fetched_and_nothing_is_rewritten(
+    text: str,
+) -> None:
+    assert URLS.upstream_file(text) == GatewayApiFile("F1", text)
+
+
+def test_an_address_that_leads_to_two_files_is_none() -> None:
+    # Dots that are resolved before the slashes are decoded take all of a step away.
+    hidden = f"{UPLOAD}/x%2f..%2f..%2fF2/.."
+    assert URLS.upstream_file(hidden) == GatewayApiFile("F1", UPLOAD)
+    both = f"{UPLOAD}/x%2f..%2f..%2fF2%2fy/.."
+    assert isinstance(URLS.upstream_file(both), GatewayUnusable)
+    assert isinstance(URLS.upstream_file(f"{both}? x"), GatewayUnusable)
+
+
+@given(
+    st.text(min_size=1),
+    st.sampled_from(" \n\t\x00\x1f\x7f\xa0\u2003\u3000"),
+    st.text(min_size=1),
+)
+def test_no_text_with_a_blank_inside_is_an_address_of_the_gateway(
+    before: str, blank: str, after: str
+) -> None:
+    text = f"{GATEWAY}/replicate/v1/{before}{blank}{after}x"
+    assert URLS.from_client(text, OWN) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "..", ".", "", "a b", ".\t.", "\t", "%2e%2E", "F2", "x%2f..", "\n."]),
+        max_size=6,
+    ),
+    st.sampled_from(["", "?", "? a", "#\tb", "?a=b"]),
+)
+def test_a_file_that_a_browser_or_python_would_fetch_is_always_seen(
+    steps: list[str], rest: str
+) -> None:
+    text = "/".join((UPLOAD, *steps)) + rest
+    fetched = {
+        posixpath.normpath(unquote_dots(urlsplit(text).path)),
+        posixpath.normpath(unquote_dots(re.split("[?#]", text)[0].partition(".com")[2])),
+    }
+    if "/v1/files/F1" in fetched:
+        found = URLS.upstream_file(text)
+        assert isinstance(found, GatewayUnusable) or (found is not None and found.file_id == "F1")
+        assert isinstance(found, GatewayUnusable) or found.upstream_url in (UPLOAD, text)
+
+
+def unquote_dots(path: str) -> str:
+    return re.sub("%2e", ".", path, flags=re.IGNORECASE)
 
 
 @given(st.text())

@@ -189,6 +189,35 @@ def test_files_of_others_cannot_be_used_in_any_form(gateway: Running) -> None:
         assert creates(gateway) == 0
 
 
+def test_a_text_that_begins_with_an_address_goes_up_as_it_is(gateway: Running) -> None:
+    with (
+        gateway.client(gateway.add_user("ann")) as ann,
+        gateway.client(gateway.add_user("bea")) as bea,
+    ):
+        file = upload(ann)
+        upstream = f"{gateway.sim.api_url}/v1/files/{file['id']}"
+        for client, text in (
+            (bea, f"{gateway.url}{API}/predictions gives me 402.\nWhat does it mean? #help"),
+            (bea, f"{gateway.url}/replicate/delivery/x/y.png what is that?"),
+            (bea, f"{upstream} answers 404, why?"),
+            (bea, f"{file['urls']['get']} is whose file?"),
+            (ann, f"{file['urls']['get']} is my file"),
+            (ann, f"{upstream}? That is my file"),
+        ):
+            made = create(client, "echo", {"value": text})
+            assert made.status_code == 201, made.text
+            assert made.json()["input"]["value"] == text
+            assert sent_input(gateway)["value"] == text
+        before = creates(gateway)
+        for text in (
+            f" {upstream}\n",
+            f"{upstream}? That is not mine",
+            f"{upstream[:-1]}\t{upstream[-1]}",
+        ):
+            assert create(bea, "echo", {"value": text}).status_code == 422
+        assert creates(gateway) == before
+
+
 def test_what_is_refused_reserves_nothing() -> None:
     plan = '[plans.default]\nquotas = [{metric="predictions", limit=1, per="day"}]\n'
     with running(plan) as gateway, gateway.client(gateway.add_user("ann")) as client:
