@@ -131,6 +131,103 @@ def test_a_card_that_newer_ones_push_off_the_page_is_followed_and_counted(
     assert at_ease.run("return window.stayed === true")
 
 
+def test_all_of_my_usage_changes_by_itself_and_what_was_opened_stays_open(
+    house: House, at_ease: Browser
+) -> None:
+    gateway = house[0]
+    key = gateway.add_user("counter", plan="open")
+    sign_in(at_ease, gateway, key)
+    at_ease.run("window.stayed = true")
+    at_ease.click(".table-behind summary")
+    assert "Nothing in these days" in at_ease.text("#by-day")
+    assert "Nothing yet" in at_ease.text("main")
+    at_ease.run("document.activeElement.blur()")
+    for number in (1, 2):
+        with gateway.client(key) as client:
+            _echoed(gateway, client)
+        assert at_ease.run(_POLLED) == ""
+        made = "return document.querySelector('#by-day tbody td.num')?.textContent"
+        assert at_ease.run(made) == str(number)
+        by_model = "return document.querySelector('#models [data-label=Predictions]')?.textContent"
+        assert at_ease.run(by_model) == str(number)
+    assert "Nothing yet" not in at_ease.text("main")
+    assert at_ease.run("return window.stayed && document.querySelector('.table-behind').open")
+
+
+def test_my_keys_change_by_themselves_around_what_is_being_typed_and_confirmed(
+    house: House, at_ease: Browser
+) -> None:
+    gateway = house[0]
+    key = gateway.add_user("key-holder", plan="open")
+    user_id = _id_of(gateway, "key-holder")
+    sign_in(at_ease, gateway, key)
+    _add_key(gateway, user_id, "second-key")
+    at_ease.open(f"{gateway.url}/dashboard/keys")
+    at_ease.run("window.stayed = true")
+    at_ease.type("[name=label]", "half a na")
+    assert _cell(at_ease, "second-key", "Last used") == "never"
+    gateway.ledger(lambda conn: keys.touch_keys(conn, {"second-key": gateway.clock.now()}))
+    _add_key(gateway, user_id, "third-key")
+    assert at_ease.run(_POLLED) == ""
+    assert _cell(at_ease, "second-key", "Last used") != "never"
+    assert _cell(at_ease, "third-key", "State") == "active"
+    assert at_ease.run("return document.activeElement.value") == "half a na"
+    # A question that is open stays open, while the answers around it change.
+    at_ease.click("#key-third-key summary")
+    at_ease.run("document.activeElement.blur()")
+    gateway.ledger(lambda conn: keys.revoke_key(conn, "second-key", gateway.clock.now()))
+    assert at_ease.run(_POLLED) == ""
+    assert _cell(at_ease, "second-key", "State") == "revoked"
+    assert at_ease.run("return document.querySelector('#key-second-key summary') === null")
+    assert at_ease.run("return document.querySelector('#key-third-key details').open")
+    assert at_ease.run("return window.stayed && document.querySelector('[name=label]').value")
+
+
+def test_the_page_of_a_user_shows_their_keys_and_models_as_they_change(
+    house: House, at_ease: Browser
+) -> None:
+    gateway, _, admin = house
+    key = gateway.add_user("looked-at", plan="open")
+    user_id = _id_of(gateway, "looked-at")
+    sign_in(at_ease, gateway, admin)
+    at_ease.open(f"{gateway.url}/dashboard/team/{user_id}")
+    at_ease.type("[name=limit]", "12")
+    assert at_ease.run("return document.querySelector('#models section') === null")
+    with gateway.client(key) as client:
+        _echoed(gateway, client)
+    _add_key(gateway, user_id, "fresh-key")
+    assert at_ease.run(_POLLED) == ""
+    assert "simulated/echo" in at_ease.text("#models")
+    assert _cell(at_ease, "fresh-key", "Last used") == "never"
+    assert at_ease.run("return document.activeElement.value") == "12"
+
+
+def _add_key(gateway: Running, user_id: str, name: str) -> None:
+    gateway.ledger(
+        lambda conn: keys.add_key(
+            conn,
+            id=name,
+            user_id=user_id,
+            digest=name,
+            hint="hk-…",
+            label=name,
+            now=gateway.clock.now(),
+        )
+    )
+
+
+def _cell(window: Browser, key_id: str, label: str) -> str:
+    script = "return document.querySelector(arguments[0]).textContent.trim()"
+    return str(window.run(script, f"#key-{key_id} [data-label='{label}']"))
+
+
+def _echoed(gateway: Running, client: httpx.Client) -> None:
+    made = client.post(
+        "/replicate/v1/models/simulated/echo/predictions", json={"input": {"value": "x"}}
+    )
+    gateway.finished(client, made.json()["id"])
+
+
 def _queued(client: httpx.Client, prompt: str) -> str:
     made = client.post(
         "/replicate/v1/models/simulated/queue/predictions", json={"input": {"prompt": prompt}}

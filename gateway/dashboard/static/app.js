@@ -61,21 +61,43 @@ function copyOldWay(text) {
   return done;
 }
 
+// What each place was last sent: not what it holds, which has been prepared since.
+const served = new WeakMap();
+
 // Values change in place; what somebody is using is left alone.
 function refresh(from) {
   document.title = from.title;
   for (const place of document.querySelectorAll("[data-live][id]")) {
     const young = from.getElementById(place.id);
-    if (young && young.innerHTML !== place.innerHTML && !place.contains(document.activeElement)) {
-      place.innerHTML = young.innerHTML;
-      prepare(place);
+    if (!young || young.innerHTML === served.get(place)) continue;
+    if (inUse(place)) {
+      for (const row of place.querySelectorAll("tr[id]")) renewRow(row, from.getElementById(row.id));
+      continue;
     }
+    served.set(place, young.innerHTML);
+    place.innerHTML = young.innerHTML;
+    prepare(place);
   }
   renew(from);
   const pane = document.querySelector("[data-pane]");
   const young = from.querySelector("[data-pane]");
   if (pane && young && pane.dataset.running === "1") follow(pane, young);
   news(from);
+}
+
+function inUse(place) {
+  return place.contains(document.activeElement) || place.querySelector("details[open]") !== null;
+}
+
+// Around what is in use, the other cells of a table may change.
+function renewRow(row, young) {
+  if (!young || young.cells.length !== row.cells.length) return;
+  for (const [place, cell] of [...row.cells].entries()) {
+    const other = young.cells[place];
+    if (other.innerHTML === cell.innerHTML || inUse(cell)) continue;
+    cell.innerHTML = other.innerHTML;
+    prepare(cell);
+  }
 }
 
 function renew(from) {
@@ -293,5 +315,6 @@ if (zone) zone.textContent = `; exact times are shown for ${Intl.DateTimeFormat(
 // The answer to a form stands at the form's address: loading that again would send it again.
 const shownOnce = document.querySelector("[data-here]");
 if (shownOnce) history.replaceState(history.state, "", shownOnce.dataset.here);
+for (const place of document.querySelectorAll("[data-live][id]")) served.set(place, place.innerHTML);
 prepare(document);
 later();
