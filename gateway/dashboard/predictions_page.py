@@ -87,7 +87,8 @@ class PredictionsPage:
                 by=("model",),
                 since=visit.now // _DAY_S * _DAY_S - _MODELS_OF_DAYS * _DAY_S,
                 until=visit.now + 1,
-                user_id=visit.identity.user_id,
+                user_id=which.user_id,
+                team=which.team,
             )
         )
         models = sorted({line.model for line in report.lines if line.model})

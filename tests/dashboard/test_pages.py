@@ -522,6 +522,24 @@ def test_what_a_team_shares_can_be_seen_by_its_members(
         assert client.get(f"/dashboard/predictions?id={prediction_id}").status_code == 200
 
 
+def test_the_models_to_choose_from_are_those_of_whom_is_shown(
+    gateway: Running, ann: str, root: str, names: Iterator[int]
+) -> None:
+    mate = gateway.add_user(f"mate{next(names)}", team="research")
+    for key, model in ((mate, "simulated/echo"), (root, "simulated/nested")):
+        with gateway.client(key) as api:
+            answer = api.post(
+                f"/replicate/v1/models/{model}/predictions", json={"input": {"prompt": "x"}}
+            )
+            gateway.finished(api, answer.json()["id"])
+    with signed_in(gateway, ann) as client:
+        mine = client.get("/dashboard/predictions").text
+        theirs = client.get("/dashboard/predictions?whose=team").text
+    assert "<option>simulated/echo</option>" not in mine
+    assert "<option>simulated/echo</option>" in theirs
+    assert "simulated/nested" not in theirs
+
+
 def test_cards_are_had_by_name_by_those_who_may_see_them(
     gateway: Running, ann: str, root: str
 ) -> None:
