@@ -55,6 +55,7 @@ EXAMPLES: tuple[tuple[Callable[..., Problem], Problem], ...] = (
     (problems.queue_full, problems.queue_full(12, 600)),
     (problems.internal_error, problems.internal_error()),
     (problems.upstream_unreachable, problems.upstream_unreachable()),
+    (problems.upstream_account_unknown, problems.upstream_account_unknown()),
     (problems.upstream_broke_off, problems.upstream_broke_off(create=True)),
     (problems.upstream_broke_off, problems.upstream_broke_off(create=False)),
     (problems.upstream_garbage, problems.upstream_garbage(create=True)),

@@ -297,6 +297,16 @@ def upstream_unreachable() -> Problem:
     return Problem(502, "Upstream unreachable", "Replicate cannot be reached. Nothing was sent.")
 
 
+def upstream_account_unknown() -> Problem:
+    """502: Replicate did not say whose account it is, which is asked first; nothing was sent."""
+    return Problem(
+        502,
+        "Upstream account unknown",
+        "Replicate did not say whose account this gateway uses. Nothing was sent: the request can "
+        "be repeated.",
+    )
+
+
 def upstream_broke_off(create: bool) -> Problem:
     """502: the connection broke after sending. The fate of a create is found out later."""
     return _of_fate(502, "Upstream broke off", "The connection to Replicate broke", create)

@@ -8,7 +8,8 @@ from functools import partial
 from gateway.domain.foreign_json import load_foreign
 from gateway.domain.json_text import InvalidJson
 from gateway.ledger import Ledger, published
-from gateway.upstream import OPERATIONS, Upstream, UpstreamError, Urgency
+from gateway.upstream import OPERATIONS, Upstream, Urgency
+from gateway.upstream.errors import AccountUnknown
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class Account:
         """Return the account's username.
 
         Raises:
-            UpstreamError: upstream must be asked and does not answer with an account.
+            AccountUnknown: upstream must be asked and does not answer with an account.
+            UpstreamError: it must be asked and cannot be.
         """
         if self._name is not None:
             return self._name
@@ -52,7 +54,7 @@ class Account:
         )
         name = _username(answer.body) if answer.status == 200 else None
         if name is None:
-            raise UpstreamError(f"upstream answered {answer.status} when asked for the account")
+            raise AccountUnknown(f"upstream answered {answer.status} when asked for the account")
         _log.info("the upstream account is %s", name)
         return await self._ledger.write(partial(published.remember, name=self._fact, value=name))
 

@@ -17,6 +17,7 @@ from gateway.upstream import (
     UpstreamTokenRefused,
     UpstreamUnreachable,
 )
+from gateway.upstream.errors import AccountUnknown
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ def upstream_problem(error: UpstreamError, *, create: bool, creates_per_minute: 
     match error:
         case UpstreamUnreachable():
             return problems.upstream_unreachable()
+        case AccountUnknown():
+            return problems.upstream_account_unknown()
         case UpstreamTimeout():
             return problems.upstream_timed_out(create=in_doubt)
         case UpstreamTokenRefused():

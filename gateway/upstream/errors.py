@@ -68,6 +68,12 @@ class AllowanceExhausted(UpstreamError):
         self.retry_after = retry_after
 
 
+class AccountUnknown(UpstreamError):
+    """Upstream answered, but did not say whose account it is; what was to follow was not sent."""
+
+    sent = False
+
+
 class StreamRefused(UpstreamError):
     """Asked for a stream of events, upstream answered something else (`status`)."""
 

@@ -177,6 +177,24 @@ def test_what_was_answered_without_a_source_is_listed_as_made_by_the_api(
             assert len(client.get(PREDICTIONS + query).json()["results"]) == expected
 
 
+def test_a_create_is_not_sent_while_upstream_does_not_say_whose_account_it_is(
+    gateway: Running, upstream: Scripted
+) -> None:
+    account = upstream.answers["GET", "/v1/account"]
+    key = gateway.add_user("ann")
+    upstream.lay("POST", "/v1/predictions", Laid(201, document(gateway, upstream, "plain")))
+    with gateway.client(key) as client:
+        for refusal in (Laid(404, b'{"detail":"no","status":404}'), Laid(200, b'{"name":"Acme"}')):
+            upstream.lay("GET", "/v1/account", refusal)
+            answer = client.post(PREDICTIONS, content=body(b"{}"))
+            assert answer.status_code == 502
+            assert answer.json()["title"] == "Upstream account unknown"
+            assert "x-should-retry" not in answer.headers
+        assert not upstream.of("POST", "/v1/predictions")
+        upstream.lay("GET", "/v1/account", account)
+        assert client.post(PREDICTIONS, content=body(b"{}")).status_code == 201
+
+
 def running_now(gateway: Running) -> int:
     def read(conn: Connection) -> int:
         row = conn.exec_driver_sql(
