@@ -115,10 +115,12 @@ class Dashboard:
         try:
             status, headers, body = await self._answer(scope, receive, path, nonce)
         except (Refused, ProblemError) as error:
-            status, headers, body = self._problem(error.problem, nonce)
+            status, headers, body = self._problem(error.problem, nonce, self._back(scope, path))
         except LedgerUnavailable as error:
             _log.warning("a page could not be made: %s", error)
-            status, headers, body = self._problem(problems.ledger_unavailable(), nonce)
+            status, headers, body = self._problem(
+                problems.ledger_unavailable(), nonce, self._back(scope, path)
+            )
         wire = [
             (name.encode(), value.encode("latin-1"))
             for name, value in (*headers, *_security(nonce))
@@ -194,6 +196,17 @@ class Dashboard:
             raise ProblemError(problems.method_not_allowed(tuple(sorted(allow))))
         raise ProblemError(problems.not_found("page"))
 
+    def _back(self, scope: Scope, path: str) -> str | None:
+        """Return the nearest page at or above an address that could not be answered, if any."""
+        if scope["method"] in ("GET", "HEAD") and not scope["query_string"]:
+            path = path.rpartition("/")[0]
+        while path:
+            for pattern, place in self._places:
+                if place.method == "GET" and pattern.fullmatch(path):
+                    return PREFIX + quote(path)
+            path = path.rpartition("/")[0]
+        return None
+
     def _written(
         self, reply: Reply, visit: Visit, path: str, nonce: str
     ) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -221,8 +234,13 @@ class Dashboard:
     def _render(self, template: str, values: Mapping[str, object], nonce: str) -> bytes:
         return self._templates.get_template(template).render(nonce=nonce, **values).encode()
 
-    def _problem(self, problem: Problem, nonce: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        body = self._render("error.html", {"problem": problem}, nonce)
+    def _problem(
+        self, problem: Problem, nonce: str, back: str | None
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        forbidden = problem.status == 403
+        body = self._render(
+            "error.html", {"problem": problem, "back": None if forbidden else back}, nonce
+        )
         wait = [pair for pair in problem.headers if pair[0].lower() in ("retry-after", "allow")]
         return problem.status, [_HTML, ("cache-control", "no-store"), *wait], body
 

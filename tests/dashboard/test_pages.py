@@ -625,6 +625,46 @@ def test_unknown_pages_and_methods_are_answered_as_pages(gateway: Running, ann: 
         assert answer.headers["content-type"].startswith("text/html")
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "back"),
+    [
+        ("GET", "/keys/nothing", "/keys"),
+        ("GET", "/keys/abc/revoke", "/keys"),
+        ("GET", "/predictions?id=unknown", "/predictions"),
+        ("GET", "/predictions?cursor=broken", "/predictions"),
+        ("GET", "/team/%22%3E%3Cb%3E/limits", "/team/%22%3E%3Cb%3E"),
+        ("GET", "/team/unknown", "/team"),
+        ("POST", "/keys", "/keys"),
+    ],
+)
+def test_a_page_that_says_what_is_wrong_leads_back_to_the_nearest_page(
+    gateway: Running, root: str, method: str, address: str, back: str
+) -> None:
+    with signed_in(gateway, root) as client:
+        form = None
+        if method == "POST":
+            form = {"token": token_of(client.get("/dashboard").text), "expires": "never"}
+        answer = client.request(method, f"/dashboard{address}", data=form)
+    assert answer.status_code >= 400
+    assert re.findall(r'href="([^"]+)">Back<', answer.text) == [f"/dashboard{back}"]
+
+
+def test_a_picture_inside_the_page_is_no_link_that_browsers_refuse(
+    gateway: Running, ann: str
+) -> None:
+    picture = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+    with gateway.client(ann) as api:
+        answer = api.post(
+            "/replicate/v1/models/simulated/echo/predictions", json={"input": {"value": picture}}
+        )
+        prediction_id = answer.json()["id"]
+        gateway.finished(api, prediction_id)
+    with signed_in(gateway, ann) as client:
+        page = client.get(f"/dashboard/predictions?id={prediction_id}").text
+    assert f'<img src="{picture}"' in page.partition("data-pane")[2]
+    assert 'href="data:' not in page
+
+
 def test_with_keyed_delivery_a_session_lets_the_pictures_in() -> None:
     with running('[mirror]\naccess = "key"') as gateway:
         key = gateway.add_user("ann")
