@@ -163,6 +163,27 @@ def test_an_odd_page_of_the_catalogue_and_an_odd_file_are_passed_on(
     assert (sent.status_code, sent.content) == (201, file)
 
 
+@pytest.mark.parametrize("odd", EVERY.values(), ids=EVERY)
+def test_an_odd_document_is_shown_to_an_admin_and_on_the_dashboard(
+    gateway: Running, upstream: Scripted, odd: bytes
+) -> None:
+    given = b'{"prompt":' + odd + b"}"
+    last = document(gateway, upstream, "odd", given=given, output=odd, status="succeeded")
+    upstream.lay("POST", "/v1/predictions", Laid(201, last))
+    upstream.lay("GET", "/v1/predictions/odd", Laid(body=last))
+    key = gateway.add_user("root", role="admin")
+    with gateway.client(key) as client:
+        assert client.post(PREDICTIONS, content=body(b"{}")).status_code == 201
+        record = client.get("/admin/v1/predictions/odd")
+        assert record.status_code == 200
+        assert b'"document":' + last.strip() in record.content
+    with gateway.client() as client:
+        assert client.post("/dashboard/sign-in", data={"key": key}).status_code == 303
+        for path in ("/dashboard/predictions", "/dashboard/predictions?id=odd"):
+            answer = client.get(path)
+            assert (answer.status_code, "acme/odd" in answer.text) == (200, True)
+
+
 def test_what_was_answered_without_a_source_is_listed_as_made_by_the_api(
     gateway: Running, upstream: Scripted
 ) -> None:
