@@ -11,6 +11,7 @@ from gateway.domain.documents import client_file
 from gateway.domain.file_objects import UPLOAD_LIVES_S, FileFacts, NotAFile, file_facts
 from gateway.domain.headers import TO_UPSTREAM, Header, as_text, pass_headers
 from gateway.domain.json_text import InvalidJson
+from gateway.domain.upload_forms import FormKeys
 from gateway.domain.urls import UrlMap
 from gateway.flows.answer import Answer, Caller, Refused
 from gateway.flows.upstream_answer import passed_on, refused_by_upstream, upstream_problem
@@ -56,7 +57,8 @@ class UploadFile:
         sent, the file is noted as its owner's all the same.
 
         Raises:
-            Refused: upstream cannot be asked, or answers with something that is no file.
+            Refused: upstream cannot be asked, or answers with something that is no file; or a key
+                stands in the form, and then upstream does not get the rest of it.
         """
         headers = as_text(pass_headers(request.headers, TO_UPSTREAM))
         if request.length is not None:
@@ -69,7 +71,7 @@ class UploadFile:
                 "/v1/files",
                 query=request.query,
                 headers=headers,
-                body=request.body,
+                body=_without_keys(request.body, FormKeys(_content_type(headers))),
                 urgency=Urgency.READ,
                 user=request.caller.identity.user_id,
             )
@@ -102,3 +104,19 @@ class UploadFile:
             document=body,
         )
         await self._ledger.write(partial(uploads.add, upload=row), durable=True)
+
+
+def _content_type(headers: list[tuple[str, str]]) -> str:
+    return next((value for name, value in headers if name.lower() == "content-type"), "")
+
+
+async def _without_keys(body: AsyncIterator[bytes], form: FormKeys) -> AsyncIterator[bytes]:
+    """Pass a form on, piece by piece; what holds a key breaks off before its end.
+
+    Upstream makes no file of a form that does not come to its end.
+    """
+    async for chunk in body:
+        field = form.write(chunk)
+        if field is not None:
+            raise Refused(problems.key_in_body(field))
+        yield chunk

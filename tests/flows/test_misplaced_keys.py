@@ -122,6 +122,33 @@ def test_an_input_with_a_key_names_the_field(gateway: Running, key: str) -> None
     assert attempts(gateway) == made
 
 
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("place", ["content", "metadata"])
+def test_an_upload_with_a_key_around_the_file_is_refused_and_not_kept(
+    gateway: Running, key: str, place: str, announced: bool
+) -> None:
+    files = f"{API}/files"
+    name, metadata = (f"of {key}.txt", "{}") if place == "content" else ("a", f'{{"a": "{key}"}}')
+    with gateway.client(key) as client:
+        before = client.get(files).json()["results"]
+        form = client.build_request(
+            "POST",
+            files,
+            files={"content": (name, b"x" * 300_000), "metadata": ("blob", metadata.encode())},
+        )
+        content = form.read()
+        pieces = (content[start : start + 9000] for start in range(0, len(content), 9000))
+        answer = client.post(
+            files,
+            content=content if announced else pieces,
+            headers={"content-type": form.headers["content-type"]},
+        )
+        assert answer.status_code == 422
+        assert answer.json()["invalid_fields"][0]["field"] == place
+        assert "key of this gateway" in answer.json()["detail"]
+        assert client.get(files).json()["results"] == before
+
+
 def test_what_an_administrator_writes_down_holds_no_key(gateway: Running, key: str) -> None:
     with gateway.client(gateway.add_user("ada", role="admin")) as client:
         for path, body in (
