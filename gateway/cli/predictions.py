@@ -1,6 +1,5 @@
 """`predictions`: the ledger's list of what was made."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from gateway.cli.orphans import orphans
 from gateway.cli.output import Column, Record, print_facts, print_json, print_list
 from gateway.cli.session import Session, find_owner, with_session
 from gateway.cli.times import instant, iso, stamp
+from gateway.domain.foreign_json import load_foreign
 from gateway.flows.show_rows import row_record
 from gateway.ledger import Connection, files
 from gateway.ledger import predictions as rows
@@ -122,7 +122,7 @@ def show(session: Session, prediction_id: str, as_json: bool) -> None:
         return _Shown(*found, tuple(files.files_of(conn, prediction_id)))
 
     shown = session.read(work)
-    document = json.loads(shown.body)
+    document = load_foreign(shown.body)
     if as_json:
         listed = [_file_record(file) for file in shown.files]
         print_json({**_record(shown.row), "files": listed, "document": document})

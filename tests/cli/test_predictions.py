@@ -133,6 +133,19 @@ def test_one_is_shown_with_its_files_and_its_document(full: Program) -> None:
     assert "knows no prediction p9" in full.fails(1, "predictions", "show", "p9")
 
 
+def test_a_document_that_cannot_be_printed_as_it_was_written_is_shown_still(full: Program) -> None:
+    deep = b"[" * 3_000 + b"]" * 3_000
+    odd = b'{"id":"p2","status":"succeeded","input":{"prompt":"a cat \\ud83d","n":%s},"output":%s}'
+    document = odd % (b"9" * 5_000, deep)
+
+    def work(conn: Connection) -> None:
+        rows.settle(conn, "p2", settlement(document=document, files=[]))
+
+    in_ledger(full, lambda ledger: ledger.write(work))
+    assert full.json("predictions", "show", "p2")["document"]["input"]["prompt"] == "a cat \ufffd"
+    assert "a cat" in full.ok("predictions", "show", "p2")
+
+
 def test_what_is_erased_is_gone_everywhere_and_its_charge_stays(full: Program) -> None:
     data = full.folder / "data"
     key = key_of(URL)
