@@ -123,7 +123,8 @@ async function renewMissing(from) {
   const answer = await fetch(`${gallery.dataset.cards}?ids=${ids.map(encodeURIComponent).join(",")}`, {
     headers: { accept: "text/html" }, cache: "no-store",
   });
-  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  if (answer.status >= 500) throw new Error(String(answer.status));
+  if (!answer.ok || answer.redirected) return; // what has ended, the next poll finds out
   const cards = parse(await answer.text());
   renew(cards);
   for (const card of missing) {
