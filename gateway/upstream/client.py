@@ -1,6 +1,7 @@
 """Speaking to Replicate's API: one call, one answer, and certainty about what happened."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -63,6 +64,7 @@ _NOT_SENT: Final = frozenset(
 )
 # Carried out twice, these do what they do once; aiohttp repeats them on its own when a kept
 # connection turns out to be closed. Everything else gets a connection of its own.
+_AS_IT_IS: Final = re.compile(rb"[!\"$-~]+")
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -227,13 +229,17 @@ class Upstream(Connected):
         coding = "identity" if operation.answer is AnswerKind.BINARY else "gzip"
         sent += [("accept-encoding", coding), ("authorization", f"Bearer {self._token}")]
         question = "?" + query.decode("latin-1") if query else ""
-        return httpx.Request(
+        request = httpx.Request(
             operation.method,
             self._base_url + path + question,
             headers=sent,
             content=body,
             extensions={"timeout": {"read": read_timeout_s or self._read_timeout_s}},
         )
+        if _AS_IT_IS.fullmatch(query):
+            # httpx would quote some of it; what can stand in a request line goes as it was sent.
+            request.extensions["target"] = str(request.url).partition("?")[0] + question
+        return request
 
     async def _in_turn(
         self,

@@ -48,7 +48,8 @@ class Wire(AiohttpTransport):
     end just as the next request goes out, and then nobody knows whether it was carried out.
 
     Raises UpstreamUnreachable, UpstreamTimeout and UpstreamBroken, here and from the body's stream.
-    A request's `extensions["timeout"]["read"]` is the longest silence allowed, in seconds.
+    A request's `extensions["timeout"]["read"]` is the longest silence allowed, in seconds;
+    `extensions["target"]` its URL in the very spelling that is to go out, where httpx has another.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Wire(AiohttpTransport):
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self._open_session()
         silence_s: float = request.extensions["timeout"]["read"]
+        target: str = request.extensions.get("target") or str(request.url)
         outgoing = Outgoing(request.stream, silence_s) if not _has_bytes(request) else None
         try:
             with translated():
@@ -103,7 +105,7 @@ class Wire(AiohttpTransport):
                         outgoing.guard = guard
                     response = await self.client.request(
                         request.method,
-                        URL(str(request.url), encoded=True),
+                        URL(target, encoded=True),
                         headers=[
                             one
                             for one in request.headers.multi_items()
