@@ -77,7 +77,8 @@ ADMIN = ("/dashboard/team", "/dashboard/live")
 def furnished() -> Iterator[tuple[Running, str, str]]:
     """Run a gateway with predictions of a month; yields it with a member's and an admin's key."""
     sim = SimulatorConfig(speed=8.0)
-    with running(TOML, clock=SystemClock(), sim=sim) as gateway:
+    # It lives while other tests of the process log what they like.
+    with running(TOML, clock=SystemClock(), sim=sim, log_is_its_own=False) as gateway:
         member = gateway.add_user("ann", team="research")
         admin = gateway.add_user("root", role="admin")
         gateway.add_user("ben.with-a-rather-long-name@example.com", team="research")

@@ -104,6 +104,7 @@ def test_a_wait_that_the_line_has_eaten_is_dropped(
     with gateway.client(gateway.add_user("ann")) as client:
         use_up(gateway, client, pool)
         asked = pool.submit(create, client, "slow", {"Prefer": "wait=2"}, seconds=1000)
+        gateway.eventually(lambda: waiting(gateway) == 1)
         gateway.settle(asked.done, step_s=0.5)
         assert asked.result().status_code == 201
         entry = gateway.sim.log.entries(operation="models.predictions.create")[-1]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -192,9 +193,9 @@ def test_a_blocking_create_that_is_still_under_way_is_not_given_to_another(
         )
 
     gateway.ledger(as_if_under_way)
-    for _ in range(12):
-        gateway.clock.advance(5)  # type: ignore[attr-defined]
-        gateway.settle(lambda: True)
+    for _ in range(60):
+        gateway.clock.advance(1)  # type: ignore[attr-defined]
+        time.sleep(0.02)  # the worker says that it lives: one that does not leaves a doubt behind
     assert [state for _, state, _ in states(gateway)] == ["doubt", "reserved"]
 
 

@@ -316,6 +316,7 @@ def running(
     clock: Clock | None = None,
     sim: SimulatorConfig | None = None,
     env: Mapping[str, str] | None = None,
+    log_is_its_own: bool = True,
 ) -> Iterator[Running]:
     """Run a simulator and a gateway with this configuration until the block ends.
 
@@ -361,7 +362,8 @@ def running(
                 sent = simulator.log.entries()
                 loop.do(stack.aclose())
                 loop.close()
-        canary.look("the log", "\n".join(logged.lines).encode(errors="replace"))
+        if log_is_its_own:
+            canary.look("the log", "\n".join(logged.lines).encode(errors="replace"))
         canary.look_at_folder(data_dir)
         if settings.storage.database_url:
             canary.look_at_database(settings.storage.database_url)
